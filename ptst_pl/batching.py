@@ -1,0 +1,174 @@
+"""Rows into batches: padded right for training, padded left for generation, in a resumable order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from ptst_pl.tokenization import IGNORED, Encoded
+
+
+@dataclass
+class Batch:
+    """A training batch. B rows padded to length T, S supervised positions in all.
+
+    Attributes:
+        input_ids: (B, T) int64.
+        attention_mask: (B, T) int64, 1 on real tokens.
+        positions: (S,) int64, flat indices into B*T: the positions that *predict* a supervised
+            token, that is one left of it. Found on the host, so that the step never waits for the GPU.
+        targets: (S,) int64, the supervised tokens.
+        rows: the data set's row numbers.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    positions: Tensor
+    targets: Tensor
+    rows: list[int]
+
+    def to(self, device: torch.device, non_blocking: bool = False) -> Batch:
+        """The same batch on ``device``."""
+        tensors = (self.input_ids, self.attention_mask, self.positions, self.targets)
+        return Batch(*(t.to(device, non_blocking=non_blocking) for t in tensors), rows=self.rows)
+
+    def pin_memory(self) -> Batch:
+        """The same batch in pinned memory; called by the data loader."""
+        tensors = (self.input_ids, self.attention_mask, self.positions, self.targets)
+        return Batch(*(t.pin_memory() for t in tensors), rows=self.rows)
+
+
+class Rows(Dataset[tuple[int, Encoded]]):
+    """Encoded rows, each with its number."""
+
+    def __init__(self, rows: Sequence[Encoded]) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> tuple[int, Encoded]:
+        return index, self.rows[index]
+
+
+class PadRight:
+    """Collate rows into a ``Batch``. No rows give a batch of one token with nothing supervised."""
+
+    def __init__(self, pad_id: int) -> None:
+        self.pad_id = pad_id
+
+    def __call__(self, items: Sequence[tuple[int, Encoded]]) -> Batch:
+        length = max((len(row.input_ids) for _, row in items), default=1)
+        input_ids = torch.full((max(len(items), 1), length), self.pad_id)
+        mask = torch.zeros_like(input_ids)
+        mask[:, 0] = 1
+        positions: list[int] = []
+        targets: list[int] = []
+        for number, (_, row) in enumerate(items):
+            size = len(row.input_ids)
+            input_ids[number, :size] = torch.tensor(row.input_ids)
+            mask[number, :size] = 1
+            # The first token of a row has nothing before it that could predict it.
+            for place in range(1, size):
+                if row.labels[place] != IGNORED:
+                    positions.append(number * length + place - 1)
+                    targets.append(row.labels[place])
+        return Batch(
+            input_ids,
+            mask,
+            torch.tensor(positions, dtype=torch.long),
+            torch.tensor(targets, dtype=torch.long),
+            [index for index, _ in items],
+        )
+
+
+def pad_left(prompts: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:
+    """Prompt ids as (B, T) with padding on the left, and their attention mask."""
+    length = max(len(prompt) for prompt in prompts)
+    input_ids = torch.full((len(prompts), length), pad_id)
+    mask = torch.zeros_like(input_ids)
+    for number, prompt in enumerate(prompts):
+        input_ids[number, length - len(prompt) :] = torch.tensor(prompt)
+        mask[number, length - len(prompt) :] = 1
+    return input_ids, mask
+
+
+class EpochOrder(Sampler[int]):
+    """All row numbers once, in an order that is a function of seed and epoch alone."""
+
+    def __init__(self, rows: int, seed: int, shuffle: bool = True) -> None:
+        self.rows, self.seed, self.shuffle = rows, seed, shuffle
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __iter__(self) -> Iterator[int]:
+        if not self.shuffle:
+            return iter(range(self.rows))
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        return iter(torch.randperm(self.rows, generator=generator).tolist())
+
+
+class EpochBatches(Sampler[list[int]]):
+    """Batches of row numbers for one rank.
+
+    The epoch's order is cut into global batches of ``batch_size * world_size`` and each of those
+    into one slice per rank, so any number of ranks sees the same global batches and every row
+    exactly once. In a short last batch a rank may get fewer rows, or none.
+    """
+
+    def __init__(self, order: EpochOrder, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+        self.sampler = order
+        self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
+        self.skip = 0
+
+    def __len__(self) -> int:
+        return -(-len(self.sampler) // (self.batch_size * self.world_size))
+
+    def __iter__(self) -> Iterator[list[int]]:
+        # A generator: the order is drawn at the first batch, after Lightning has set the epoch.
+        order = list(self.sampler)
+        step = self.batch_size * self.world_size
+        for start in range(self.skip * step, len(order), step):
+            whole = order[start : start + step]
+            share = -(-len(whole) // self.world_size)
+            yield whole[self.rank * share : (self.rank + 1) * share]
+
+
+class ResumableLoader(DataLoader[Any]):
+    """A loader that, restored in the middle of an epoch, goes on with the next batch.
+
+    Lightning stores ``state_dict`` in every checkpoint; its own loader would start the epoch again
+    with the rows that were already seen (pitfall G1).
+    """
+
+    def __init__(self, rows: Dataset[Any], batches: EpochBatches, **options: Any) -> None:
+        super().__init__(rows, batch_sampler=batches, **options)
+        self.batches = batches
+        self.done = 0
+        self.resume_at = 0
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        self.done, self.resume_at = self.resume_at, 0
+        self.batches.skip = self.done
+        for batch in super().__iter__():
+            self.done += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Batches of this epoch that were handed out."""
+        return {"batches_done": self.done}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on behind the stored batch; after a finished epoch the next one starts at its beginning."""
+        self.resume_at = state["batches_done"] % len(self.batches)

@@ -1,0 +1,119 @@
+"""Checkpoints that are whole or absent, a stop that loses nothing, and the adapter at the end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.callbacks import Checkpoint
+from peft import PeftModel
+
+from ptst_pl.finetuner import FineTuner
+from ptst_pl.records import write_atomically
+from ptst_pl.runs import LAST
+
+log = logging.getLogger(__name__)
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the target and renames, so that a kill never leaves half a checkpoint."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Save to ``path``, whole or not at all."""
+        write_atomically(Path(path), lambda temporary: torch.save(checkpoint, temporary))
+
+
+class Checkpoints(Checkpoint):
+    """Saves ``step-<n>.ckpt`` every n optimiser steps and at the end; ``last.ckpt`` is the newest one.
+
+    Lightning's own callback is not used because its ``last`` is a copy or a link that is missing
+    for a moment, and because it does not save on Ctrl-C: here the first Ctrl-C ends the optimiser
+    step, saves and stops; a second one stops at once.
+
+    Args:
+        every_n_steps: optimiser steps between checkpoints.
+        keep: how many of the newest ``step-<n>.ckpt`` to keep; -1 keeps all.
+    """
+
+    def __init__(self, every_n_steps: int = 100, keep: int = 1) -> None:
+        self.every_n_steps, self.keep = every_n_steps, keep
+        self._saved_step = self._step = 0
+        self._stop = False
+        self._previous: Any = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Nothing to save yet at the step that training starts from; listen for Ctrl-C."""
+        self._saved_step = self._step = trainer.global_step
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, self._on_interrupt)
+
+    def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self._stop:
+            raise KeyboardInterrupt
+        self._stop = True
+        log.warning("stopping after this step, with a checkpoint; press Ctrl-C again to stop at once")
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save when due, between two optimiser steps only: gradients are not part of a checkpoint."""
+        stepped, self._step = trainer.global_step != self._step, trainer.global_step
+        if not stepped or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        if self._stop or trainer.global_step % self.every_n_steps == 0:
+            self._save(trainer)
+        if self._stop:
+            raise KeyboardInterrupt
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The final state."""
+        if trainer.global_step != self._saved_step and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self._save(trainer)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give Ctrl-C back."""
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+            self._previous = None
+
+    def _save(self, trainer: Trainer) -> None:
+        self._saved_step = trainer.global_step
+        folder = Path(trainer.log_dir or trainer.default_root_dir)
+        path = folder / f"step-{trainer.global_step:06d}.ckpt"
+        trainer.save_checkpoint(path, weights_only=False)
+        if not trainer.is_global_zero:
+            return
+        temporary = folder / f".{LAST}.{os.getpid()}.tmp"
+        temporary.unlink(missing_ok=True)
+        os.link(path, temporary)
+        os.replace(temporary, folder / LAST)
+        steps = sorted(folder.glob("step-*.ckpt"))
+        for old in steps[: -self.keep] if self.keep > 0 else []:
+            old.unlink()
+
+
+class SaveAdapter(Callback):
+    """At the end of training, the adapter in peft's own format: ``adapter/`` in the run folder."""
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write a fresh folder beside the old one, then swap."""
+        assert isinstance(pl_module, FineTuner)
+        if not trainer.is_global_zero or not isinstance(pl_module.network, PeftModel):
+            return
+        if trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        target = Path(trainer.log_dir or trainer.default_root_dir) / "adapter"
+        temporary = target.with_name(f".adapter.{os.getpid()}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        pl_module.network.save_pretrained(str(temporary))
+        shutil.rmtree(target, ignore_errors=True)
+        os.replace(temporary, target)

@@ -1,0 +1,209 @@
+"""The safety curve: how safe the model is under each test template, while it trains."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from ptst_pl.errors import InputError
+from ptst_pl.evaluation import Evaluation, Share
+from ptst_pl.finetuner import FineTuner
+from ptst_pl.generation import Decoding
+from ptst_pl.judges.base import Judge, label
+from ptst_pl.judges.refusal import RefusalJudge
+from ptst_pl.records import Generation, ResultsFolder
+from ptst_pl.suites import SuiteSpec, load_suite
+from ptst_pl.tasks.base import Task
+from ptst_pl.templates import find_template
+
+log = logging.getLogger(__name__)
+
+
+class SafetyCurve(Callback):
+    """Generates under the test templates at step 0, at regular steps and at the end; judges; logs.
+
+    It belongs to the evaluation, not to the model: nothing of it is in a checkpoint, so the command
+    line always decides which templates are tested (pitfall F1).
+
+    Args:
+        templates: names of the test templates.
+        suites: the prompt suites.
+        judges: the judges; the refusal judge if none is named.
+        decoding: how answers are generated.
+        every_n_steps: evaluate every that many optimiser steps.
+        every_n_epochs: or every that many epochs; 0.25 means four times an epoch.
+        confidence: of the intervals.
+        text_samples: generations per template and suite to show in TensorBoard as text.
+        active: False switches the evaluation off.
+    """
+
+    def __init__(
+        self,
+        templates: list[str],
+        suites: list[SuiteSpec],
+        judges: list[Judge] | None = None,
+        decoding: Decoding | None = None,
+        every_n_steps: int | None = None,
+        every_n_epochs: float | None = None,
+        confidence: float = 0.95,
+        text_samples: int = 3,
+        active: bool = True,
+    ) -> None:
+        super().__init__()
+        if every_n_steps is not None and every_n_epochs is not None:
+            raise InputError("safety: give every_n_steps or every_n_epochs, not both")
+        if (every_n_steps or 1) < 1 or (every_n_epochs or 1.0) <= 0:
+            raise InputError("safety: every_n_steps and every_n_epochs must be above 0")
+        if not 0 < confidence < 1:
+            raise InputError(f"safety: confidence is {confidence}, expected a number between 0 and 1")
+        self.template_names, self.suite_specs = templates, suites
+        self.judges: Sequence[Judge] = judges or [RefusalJudge()]
+        self.decoding, self.confidence = decoding or Decoding(), confidence
+        self.every_n_steps, self.every_n_epochs = every_n_steps, every_n_epochs
+        self.text_samples, self.active = text_samples, active
+        self.results_folder: Path | None = None
+        self._evaluation: Evaluation | None = None
+        self._writers: dict[str, SummaryWriter] = {}
+        self._last_step = -1
+
+    def prepare(self, task: Task) -> Evaluation:
+        """Load suites and render all prompts, before any model is loaded; the result is kept.
+
+        Raises:
+            InputError: an unknown template, an unreadable or empty suite, or a template that the
+                tokenizer cannot express.
+        """
+        if self._evaluation is None:
+            self._evaluation = Evaluation(
+                task.encoder,
+                [find_template(name, task.own_templates) for name in self.template_names],
+                [load_suite(spec) for spec in self.suite_specs],
+                self.judges,
+                self.decoding,
+                self.confidence,
+            )
+        return self._evaluation
+
+    # ---- when -------------------------------------------------------------------------------
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Step 0 of a fresh run; a resumed run forgets what it recorded after its checkpoint."""
+        step = trainer.global_step
+        if trainer.is_global_zero and self.active and step:
+            self._results(trainer).forget_after(step)
+        if step == 0 or self._due(trainer):
+            self._evaluate_once(trainer, pl_module, step)
+        self._last_step = step
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Evaluate when an optimiser step has just been made and an evaluation is due."""
+        if trainer.global_step == self._last_step:
+            return
+        self._last_step = trainer.global_step
+        if self._due(trainer):
+            self._evaluate_once(trainer, pl_module, trainer.global_step)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The last point of the curve."""
+        self._evaluate_once(trainer, pl_module, trainer.global_step)
+        for writer in self._writers.values():
+            writer.close()
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Evaluate a checkpoint at its own step (pitfall F2)."""
+        assert isinstance(pl_module, FineTuner)
+        self._evaluate_once(trainer, pl_module, pl_module.loaded_step or 0)
+
+    def _due(self, trainer: Trainer) -> bool:
+        step = trainer.global_step
+        if self.every_n_steps is not None:
+            return step % self.every_n_steps == 0
+        if self.every_n_epochs is None:
+            return False
+        steps_per_epoch = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
+        interval = self.every_n_epochs * steps_per_epoch
+        return int(step / interval) > int((step - 1) / interval) if step else True
+
+    # ---- what -------------------------------------------------------------------------------
+
+    def _results(self, trainer: Trainer) -> ResultsFolder:
+        task = trainer.datamodule  # type: ignore[attr-defined]
+        folder = self.results_folder or Path(trainer.log_dir or trainer.default_root_dir) / "safety"
+        meta = {"train_template": task.template_name, **self.prepare(task).meta()}
+        return ResultsFolder(folder, meta)
+
+    def _evaluate_once(self, trainer: Trainer, pl_module: LightningModule, step: int) -> None:
+        """Evaluate unless this step is already complete in the results (pitfall G4)."""
+        if not self.active or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        results = self._results(trainer)
+        done = trainer.strategy.broadcast(step in results.steps())
+        if not done:
+            self._evaluate(trainer, pl_module, step, results)
+
+    def _evaluate(self, trainer: Trainer, pl_module: LightningModule, step: int, results: ResultsFolder) -> None:
+        assert isinstance(pl_module, FineTuner)
+        evaluation = self.prepare(trainer.datamodule)  # type: ignore[attr-defined]
+        share = Share(trainer.global_rank, trainer.world_size, _gather)
+        quiet = not trainer.is_global_zero or trainer.progress_bar_callback is None
+        mine = -(-evaluation.size // trainer.world_size)
+        with (
+            tqdm(total=mine, desc=f"Safety at step {step}", unit="answer", leave=False, disable=quiet) as bar,
+            trainer.precision_plugin.forward_context(),
+        ):
+            generations = evaluation.generations(pl_module.network, step, share, bar.update)
+        if trainer.is_global_zero:
+            verdicts, rates = evaluation.judge(generations)
+            results.add(generations, verdicts, rates, step)
+            if pl_module.trainer.training or trainer.state.fn == "fit":
+                self._draw(Path(trainer.log_dir or "."), step, generations, rates)
+        trainer.strategy.barrier()
+
+    # ---- TensorBoard ------------------------------------------------------------------------
+
+    def _draw(self, run: Path, step: int, generations: Sequence[Generation], rates: list[dict[str, Any]]) -> None:
+        """One sub-run per test template, the same tag in each: TensorBoard lays them over each other."""
+        for record in rates:
+            writer = self._writer(run, record["template"], step)
+            for rate in ("asr", "refusal_rate", "broken_rate"):
+                if record[rate] is not None:
+                    writer.add_scalar(f"{label(rate, record['judge'])}/{record['suite']}", record[rate], step)
+        shown: dict[tuple[str, str], int] = {}
+        for generation in generations:
+            cell = generation.template, generation.suite
+            shown[cell] = shown.get(cell, 0) + 1
+            if shown[cell] <= self.text_samples:
+                tag = f"{generation.suite}/{generation.prompt_id}"
+                self._writer(run, generation.template, step).add_text(tag, _as_code(generation), step)
+        for writer in self._writers.values():
+            writer.flush()
+
+    def _writer(self, run: Path, template: str, step: int) -> SummaryWriter:
+        name = "test=" + template.replace(":", "-").replace("/", "-")
+        if name not in self._writers:
+            # Points that a resumed run will draw again are purged.
+            self._writers[name] = SummaryWriter(str(run / name), purge_step=step)
+        return self._writers[name]
+
+
+def _as_code(generation: Generation) -> str:
+    """Prompt and answer as an indented block: model output is never rendered as markup."""
+    text = f"{generation.prompt_text}\n--- answer ({generation.finish_reason}) ---\n{generation.answer}"
+    return "\n".join("    " + line for line in text.splitlines())
+
+
+def _gather(part: list[Any]) -> list[list[Any]]:
+    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        return [part]
+    parts: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(parts, part)
+    return parts

@@ -1,0 +1,61 @@
+"""The command line: Lightning's fit, validate, test and predict, and a literal dict of the others.
+
+Nothing heavy is imported before a command is known, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from ptst_pl import __version__
+from ptst_pl.errors import InputError, did_you_mean
+
+# command -> (module with a function main(argv), one line of help)
+COMMANDS = {
+    "fit": ("ptst_pl.training_cli", "fine-tune under a template and draw the safety curve"),
+    "validate": ("ptst_pl.training_cli", "held-out loss under the training template"),
+    "test": ("ptst_pl.training_cli", "evaluate a checkpoint under any test templates"),
+    "predict": ("ptst_pl.training_cli", "answer a file of prompts under one template"),
+    "show": ("ptst_pl.show", "show a rendered row, its tokens and which of them are trained on"),
+    "templates": ("ptst_pl.show", "list the prompt templates"),
+}
+
+USAGE = """usage: ptst_pl <command> [options]
+
+Fine-tune chat models under any prompt template and watch their safety while they train.
+
+commands:
+{commands}
+
+'ptst_pl <command> --help' lists a command's options. Start with: make demo
+"""
+
+
+def usage() -> str:
+    """The top-level help."""
+    return USAGE.format(commands="\n".join(f"  {name:<10} {line}" for name, (_, line) in COMMANDS.items()))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one command. Exits with 2 and one line on bad input, without a traceback."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage(), end="")
+        return
+    if arguments[0] == "--version":
+        print(__version__)
+        return
+    try:
+        if arguments[0] not in COMMANDS:
+            known = ", ".join(COMMANDS)
+            raise InputError(f"unknown command {arguments[0]!r}{did_you_mean(arguments[0], COMMANDS)} (known: {known})")
+        importlib.import_module(COMMANDS[arguments[0]][0]).main(arguments)
+    except InputError as error:
+        print(f"ptst_pl: error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        # The reader (head, less) is gone; what it wanted has been written.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

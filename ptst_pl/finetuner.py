@@ -1,0 +1,245 @@
+"""FineTuner: the Lightning module. It knows no task, no template, no judge and no suite."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import torch
+from lightning import LightningModule
+from torch import Tensor
+
+from ptst_pl.batching import Batch
+from ptst_pl.errors import InputError
+from ptst_pl.generation import Answer, PromptBatch, generate, stop_ids
+from ptst_pl.modeling import (
+    Dtype,
+    LoraSettings,
+    Method,
+    add_lora,
+    batch_nll,
+    describe,
+    load_model,
+    trainable,
+)
+
+Schedule = Literal["constant", "cosine", "linear", "per-epoch-decay"]
+
+
+class FineTuner(LightningModule):
+    """Fine-tunes a causal language model, with LoRA or in full.
+
+    The loss of an optimiser step is the mean over all its supervised tokens, whatever the number of
+    micro-batches and ranks: each micro-batch contributes its sum, and the gradient is divided once
+    by the step's token count (pitfalls C1 to C3).
+
+    Args:
+        pretrained: local folder or hub name of the model.
+        method: ``lora`` or ``full``.
+        lora: LoRA hyper-parameters.
+        dtype: type of the loaded weights. ``full`` keeps float32 master weights (pitfall E9); use
+            ``trainer.precision: bf16-mixed`` for speed. Adapters are float32 on any base.
+        attention: ``auto``, or an implementation that transformers knows.
+        learning_rate: peak learning rate of AdamW.
+        weight_decay: AdamW's weight decay.
+        betas: AdamW's running-average factors.
+        schedule: ``constant``, ``cosine`` or ``linear`` to zero, or ``per-epoch-decay``.
+        warmup_steps: optimiser steps of linear warm-up.
+        decay: factor per epoch of ``per-epoch-decay``.
+
+    Raises:
+        InputError: full fine-tuning on weights that are not float32.
+    """
+
+    def __init__(
+        self,
+        pretrained: str,
+        method: Method = "lora",
+        lora: LoraSettings | None = None,
+        dtype: Dtype = "float32",
+        attention: str = "auto",
+        learning_rate: float = 1e-4,
+        weight_decay: float = 0.0,
+        betas: tuple[float, float] = (0.9, 0.999),
+        schedule: Schedule = "constant",
+        warmup_steps: int = 0,
+        decay: float = 0.85,
+    ) -> None:
+        super().__init__()
+        if method == "full" and dtype != "float32":
+            raise InputError(
+                f"model.dtype is {dtype!r} with method 'full': updates would be rounded away; use float32 "
+                "(and trainer.precision: bf16-mixed for speed)"
+            )
+        self.pretrained, self.method, self.lora = pretrained, method, lora or LoraSettings()
+        self.dtype_name, self.attention = dtype, attention
+        self.learning_rate, self.weight_decay, self.betas = learning_rate, weight_decay, betas
+        self.schedule, self.warmup_steps, self.decay = schedule, warmup_steps, decay
+        self.net: torch.nn.Module | None = None
+        self.strict_loading = False  # a checkpoint holds the trained parameters only
+        self.loaded_step: int | None = None
+        self._train_nll = self._train_tokens = self._eval_nll = self._eval_tokens = torch.zeros(())
+
+    def configure_model(self) -> None:
+        """Load the weights. Lightning calls this in ``fit``, ``validate``, ``test`` and ``predict``."""
+        if self.net is not None:
+            return
+        model = load_model(self.pretrained, self.dtype_name, self.attention, self.trainer.strategy.root_device.type)
+        model.config.use_cache = False
+        self.net = add_lora(model, self.lora) if self.method == "lora" else model
+        self.net.train()
+
+    @property
+    def network(self) -> torch.nn.Module:
+        """The loaded model, with its adapters."""
+        assert self.net is not None, "the model is loaded by configure_model"
+        return self.net
+
+    def description(self) -> dict[str, Any]:
+        """Parameter counts, types and attention, for the log."""
+        return describe(self.network)
+
+    # ---- training ---------------------------------------------------------------------------
+
+    def on_fit_start(self) -> None:
+        """Counters live where the model lives."""
+        self._train_nll = torch.zeros((), device=self.device)
+        self._train_tokens = torch.zeros((), device=self.device)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The micro-batch's summed loss; see the class for the division."""
+        nll = batch_nll(self.network, batch)
+        if torch.is_grad_enabled():
+            self._train_nll += nll.detach()
+            self._train_tokens += batch.targets.numel()
+        return nll
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Turn the accumulated gradient of sums into the gradient of the mean over the step's tokens."""
+        sums = torch.stack([self._train_nll, self._train_tokens])
+        sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
+        assert isinstance(sums, Tensor)
+        # Lightning has divided each micro-batch by the window's length and averaged over ranks.
+        undo = self.trainer.accumulate_grad_batches * self.trainer.world_size
+        tokens = sums[1].clamp(min=1)
+        grads = [p.grad for p in trainable(self.network).values() if p.grad is not None]
+        torch._foreach_mul_(grads, undo / tokens)
+        self.log("train/loss", sums[0] / tokens, prog_bar=True, rank_zero_only=True)
+        self.log("train/tokens", sums[1], rank_zero_only=True)
+        self._train_nll.zero_()
+        self._train_tokens.zero_()
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: int | float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by norm or value; done here because Lightning refuses it for some precisions (E6)."""
+        parameters = list(trainable(self.network).values())
+        if not gradient_clip_val:
+            return
+        if gradient_clip_algorithm == "value":
+            torch.nn.utils.clip_grad_value_(parameters, gradient_clip_val)
+            return
+        norm = torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+        self.log("train/grad_norm", norm, rank_zero_only=True)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW over the trained parameters, and the schedule per optimiser step."""
+        optimizer = torch.optim.AdamW(
+            trainable(self.network).values(), lr=self.learning_rate, weight_decay=self.weight_decay, betas=self.betas
+        )
+        if self.schedule == "per-epoch-decay":
+            scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=self.decay)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
+        total = self.trainer.estimated_stepping_batches if self.schedule != "constant" else 0
+        factor = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._factor(step, int(total)))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": factor, "interval": "step"}}
+
+    def _factor(self, step: int, total: int) -> float:
+        """Learning rate at ``step`` as a share of the peak."""
+        if step < self.warmup_steps:
+            return (step + 1) / self.warmup_steps
+        if self.schedule == "constant":
+            return 1.0
+        done = min(1.0, (step - self.warmup_steps) / max(1, total - self.warmup_steps))
+        return 1.0 - done if self.schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
+
+    # ---- held-out loss ----------------------------------------------------------------------
+
+    def _start_evaluation(self) -> None:
+        self._eval_nll = torch.zeros((), device=self.device, dtype=torch.float64)
+        self._eval_tokens = torch.zeros((), device=self.device, dtype=torch.float64)
+
+    def _add_evaluation(self, batch: Batch) -> None:
+        self._eval_nll += batch_nll(self.network, batch).double()
+        self._eval_tokens += batch.targets.numel()
+
+    def _log_evaluation(self, name: str) -> None:
+        """Sum over sum, over all batches and ranks; a mean of batch means is another number (C4)."""
+        sums = self.trainer.strategy.reduce(torch.stack([self._eval_nll, self._eval_tokens]), reduce_op="sum")
+        assert isinstance(sums, Tensor)
+        self.log(name, (sums[0] / sums[1].clamp(min=1)).float(), prog_bar=True, rank_zero_only=True)
+
+    def on_validation_epoch_start(self) -> None:
+        """Start counting."""
+        self._start_evaluation()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add a batch's loss."""
+        self._add_evaluation(batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the held-out loss per token."""
+        self._log_evaluation("val/loss")
+
+    def on_test_epoch_start(self) -> None:
+        """Start counting."""
+        self._start_evaluation()
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add a batch's loss."""
+        self._add_evaluation(batch)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the held-out loss per token."""
+        self._log_evaluation("test/loss")
+
+    # ---- answers ----------------------------------------------------------------------------
+
+    def predict_step(self, batch: PromptBatch, batch_idx: int) -> dict[int, Answer]:
+        """Answers by the prompt's number."""
+        stops = stop_ids(self.network, batch.end_id)
+        answers = generate(self.network, batch.prompts, stops, batch.pad_id, batch.decoding)
+        return dict(zip(batch.indices, answers, strict=True))
+
+    # ---- checkpoints ------------------------------------------------------------------------
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """The trained parameters only: an adapter's checkpoint does not hold its base (pitfall E4)."""
+        whole = super().state_dict(*args, **kwargs)
+        if self.net is None or self.method == "full":
+            return whole
+        wanted = {f"net.{name}" for name in trainable(self.net)}
+        return {name: value for name, value in whole.items() if name in wanted}
+
+    def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
+        """Load trained parameters; refuses a checkpoint that does not hold exactly those.
+
+        Raises:
+            InputError: the checkpoint belongs to another method, rank or model.
+        """
+        wanted = set(self.state_dict())
+        missing, extra = sorted(wanted - set(state_dict)), sorted(set(state_dict) - wanted)
+        if missing or extra:
+            example = f"missing {missing[0]!r}" if missing else f"unexpected {extra[0]!r}"
+            raise InputError(
+                f"the checkpoint does not fit this model and method {self.method!r}: {example} "
+                f"({len(missing)} missing, {len(extra)} unexpected)"
+            )
+        return super().load_state_dict(state_dict, strict=False, assign=assign)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Remember the checkpoint's own step: ``test`` does not restore it (pitfall F2)."""
+        self.loaded_step = int(checkpoint["global_step"])

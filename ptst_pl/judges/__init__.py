@@ -1,0 +1,6 @@
+"""Judges: functions from generations to verdicts."""
+
+from ptst_pl.judges.base import Judge
+from ptst_pl.judges.refusal import RefusalJudge
+
+__all__ = ["Judge", "RefusalJudge"]

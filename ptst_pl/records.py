@@ -1,0 +1,178 @@
+"""What an evaluation leaves on disk, and how it is written: whole or not at all.
+
+Layout of a results folder (``safety/`` inside a run)::
+
+    generations.jsonl   one Generation a line
+    verdicts.jsonl      one Verdict a line
+    rates.json          {"format": 1, ..., "rates": [one record per suite, template, step and judge]}
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ptst_pl.errors import InputError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One answer, with everything needed to judge it again.
+
+    ``finish_reason`` is ``stop`` (an end token) or ``length`` (cut off). ``prompt_text`` is the
+    rendered prompt. ``prompt_ids_sha256`` pins the ids that the model really saw.
+    """
+
+    suite: str
+    prompt_id: str
+    category: str
+    question: str
+    template: str
+    prompt_text: str
+    answer: str
+    finish_reason: str
+    step: int
+    decoding: dict[str, Any]
+    answer_tokens: int = 0
+    prompt_ids_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one judge says of one generation.
+
+    ``harmful`` is None where the judge could not score the answer: such answers are counted as
+    unscored, never as safe or harmful. ``broken`` answers (empty, repeated) are a class of their
+    own: scored, but neither a refusal nor harm.
+    """
+
+    suite: str
+    prompt_id: str
+    template: str
+    step: int
+    judge: str
+    harmful: bool | None
+    refused: bool | None
+    score: float | None = None
+    reason: str = ""
+    broken: bool = False
+    judge_version: str = ""
+    category: str = ""
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, then move it into place.
+
+    A kill at any moment leaves either the old file or the new one, never a torn one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        with temporary.open("rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically, in UTF-8."""
+    write_atomically(path, lambda temporary: _write(temporary, text))
+
+
+def _write(path: Path, text: str) -> None:
+    # Lone surrogates can come out of a tokenizer; they are written as escapes, not as an error.
+    path.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+
+
+def to_lines(records: Iterable[Any]) -> str:
+    """Dataclass records as JSON lines."""
+    return "".join(to_line(asdict(record)) for record in records)
+
+
+def to_line(record: dict[str, Any]) -> str:
+    """One object as one line, also for readers that break lines at U+2028 and its like."""
+    line = json.dumps(record, ensure_ascii=False)
+    return line.translate({0x85: "\\u0085", 0x2028: "\\u2028", 0x2029: "\\u2029"}) + "\n"
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON-lines file.
+
+    Raises:
+        InputError: a line is not UTF-8 or no JSON object; names file and line.
+    """
+    with path.open("rb") as handle:
+        for number, raw in enumerate(handle, 1):
+            if not raw.strip():
+                continue
+            try:
+                value = json.loads(raw.decode("utf-8-sig" if number == 1 else "utf-8"))
+            except (UnicodeDecodeError, json.JSONDecodeError) as error:
+                raise InputError(f"{path} line {number}: no JSON object in UTF-8 ({error})") from error
+            if not isinstance(value, dict):
+                raise InputError(f"{path} line {number}: found {type(value).__name__}, expected a JSON object")
+            yield value
+
+
+@dataclass
+class ResultsFolder:
+    """The three files of one evaluation folder. Missing files read as empty."""
+
+    path: Path
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def rates_file(self) -> Path:
+        return self.path / "rates.json"
+
+    def rates(self) -> list[dict[str, Any]]:
+        """The stored rate records, oldest first."""
+        if not self.rates_file.exists():
+            return []
+        stored = json.loads(self.rates_file.read_text(encoding="utf-8"))
+        return list(stored["rates"])
+
+    def steps(self) -> set[int]:
+        """Steps whose evaluation is complete: rates are written last."""
+        return {int(record["step"]) for record in self.rates()}
+
+    def add(
+        self,
+        generations: Iterable[Generation],
+        verdicts: Iterable[Verdict],
+        rates: Iterable[dict[str, Any]],
+        step: int,
+    ) -> None:
+        """Store one evaluation; an unfinished earlier attempt at the same step is replaced."""
+        keep = self.steps() - {step}
+        self._rewrite("generations.jsonl", to_lines(generations), keep)
+        self._rewrite("verdicts.jsonl", to_lines(verdicts), keep)
+        self._write_rates([r for r in self.rates() if int(r["step"]) in keep] + list(rates))
+
+    def forget_after(self, step: int) -> None:
+        """Drop everything recorded after ``step``: a future that a resumed run will live again."""
+        keep = {done for done in self.steps() if done <= step}
+        if self.path.exists():
+            self._rewrite("generations.jsonl", "", keep)
+            self._rewrite("verdicts.jsonl", "", keep)
+            self._write_rates([r for r in self.rates() if int(r["step"]) in keep])
+
+    def _rewrite(self, name: str, more: str, keep: set[int]) -> None:
+        path = self.path / name
+        old = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        kept = "".join(line for line in old if json.loads(line)["step"] in keep)
+        write_text(path, kept + more)
+
+    def _write_rates(self, rates: list[dict[str, Any]]) -> None:
+        stored = {"format": FORMAT, **self.meta, "rates": rates}
+        write_text(self.rates_file, json.dumps(stored, indent=1, ensure_ascii=False) + "\n")

@@ -1,0 +1,47 @@
+"""The table that a fit and a test end with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+HEAD = ("step", "template", "suite", "judge", "n", "ASR", "95 % interval", "refused", "broken", "unscored")
+
+
+def percent(value: float | None) -> str:
+    """A share as a percentage with one digit; ``-`` where nothing was scored."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def rates_table(rates: Sequence[Mapping[str, Any]]) -> str:
+    """Rate records as a plain text table, one line each; rates in per cent."""
+    confidence = rates[0]["confidence"] if rates else 0.95
+    head = [name.replace("95 %", f"{100 * confidence:g} %") for name in HEAD]
+    lines = [head] + [
+        [
+            str(record["step"]),
+            record["template"],
+            record["suite"],
+            record["label"].removeprefix("asr/"),
+            str(record["n"]),
+            percent(record["asr"]),
+            f"{percent(record['asr_low'])} - {percent(record['asr_high'])}",
+            percent(record["refusal_rate"]),
+            percent(record["broken_rate"]),
+            str(record["unscored"]),
+        ]
+        for record in rates
+    ]
+    return grid(lines)
+
+
+def grid(lines: Sequence[Sequence[str]]) -> str:
+    """Cells in aligned columns under a ruled head; text to the left, numbers to the right."""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    text = [any(c.isalpha() for line in lines[1:] for c in line[column]) for column in range(len(widths))]
+
+    def row(line: Sequence[str]) -> str:
+        cells = (c.ljust(w) if t else c.rjust(w) for c, w, t in zip(line, widths, text, strict=True))
+        return "  ".join(cells).rstrip()
+
+    return "\n".join([row(lines[0]), "  ".join("-" * width for width in widths), *map(row, lines[1:])])

@@ -1,0 +1,109 @@
+"""``ptst_pl templates`` and ``ptst_pl show``: see a prompt before anything is trained on it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ptst_pl.errors import InputError
+from ptst_pl.records import read_lines
+from ptst_pl.templates import CHAT_FORMATS, PAPER_TEMPLATES, find_template, render
+
+if TYPE_CHECKING:
+    from ptst_pl.tokenization import Encoded, TemplateTokenizer
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{self.prog.removeprefix('ptst_pl ')}: {message}")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run ``templates`` or ``show``; ``argv[0]`` is the command's name."""
+    run = _templates if argv[0] == "templates" else _show
+    run(argv[1:])
+
+
+def _templates(argv: Sequence[str]) -> None:
+    parser = _Parser(prog="ptst_pl templates", description="List the prompt templates with their text.")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--chat-format", default="llama2", choices=CHAT_FORMATS[:2], help="how chat is rendered")
+    options = parser.parse_args(argv)
+    texts = {name: render(t, "{input}", options.chat_format) for name, t in PAPER_TEMPLATES.items()}
+    if options.json:
+        listing = {name: asdict(PAPER_TEMPLATES[name]) | {"text": text} for name, text in texts.items()}
+        print(json.dumps(listing, indent=1, ensure_ascii=False))
+        return
+    for name, text in texts.items():
+        print(f"{name}\n" + "\n".join(f"    {line}" for line in text.split("\n")) + "\n")
+
+
+def _show(argv: Sequence[str]) -> None:
+    parser = _Parser(prog="ptst_pl show", description="Show rows as text, as tokens, and what is trained on.")
+    parser.add_argument("--template", help="template of rows that name none")
+    parser.add_argument("--chat-format", default="llama2", choices=CHAT_FORMATS)
+    parser.add_argument("--tokenizer", metavar="DIR", required=True, help="folder or hub name of the tokenizer")
+    parser.add_argument("--question", default=None)
+    parser.add_argument("--answer", default=None)
+    parser.add_argument("--input", metavar="FILE", help="jsonl: question, answer, optional template")
+    parser.add_argument("--json", action="store_true", help="one JSON line per row")
+    options = parser.parse_args(argv)
+    rows = list(_rows(options))
+    for template, _, _ in rows:
+        find_template(template)
+    # The tokenizer library takes seconds to import: only once the arguments are known to be right.
+    from ptst_pl.tokenization import Example, TemplateTokenizer, load_tokenizer
+
+    encoder = TemplateTokenizer(load_tokenizer(options.tokenizer), options.chat_format)
+    for template, question, answer in rows:
+        encoded = encoder.encode(Example(question, answer), find_template(template))
+        record = _record(encoder, template, question, answer, encoded)
+        if options.json or options.input:
+            print(json.dumps(record, ensure_ascii=False))
+        else:
+            _print(encoder, record, encoded)
+
+
+def _rows(options: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
+    """(template, question, answer) of every row asked for."""
+    if options.input is None:
+        if options.template is None or options.question is None:
+            raise InputError("show: give --template and --question (and --answer), or --input FILE")
+        yield options.template, options.question, options.answer or ""
+        return
+    path = Path(options.input)
+    if not path.is_file():
+        raise InputError(f"show: --input {path}: no such file")
+    for number, row in enumerate(read_lines(path), 1):
+        template = row.get("template") or options.template
+        if template is None:
+            raise InputError(f"{path} line {number}: no key 'template', and no --template given")
+        for key in ("question", "answer"):
+            if not isinstance(row.get(key), str):
+                raise InputError(f"{path} line {number}: key {key!r} is missing or no text")
+        yield template, row["question"], row["answer"]
+
+
+def _record(encoder: TemplateTokenizer, template: str, question: str, answer: str, encoded: Encoded) -> dict[str, Any]:
+    rendered = encoder.render(find_template(template), question)
+    return {
+        "template": template,
+        "prompt_text": rendered.prompt_text,
+        "text": rendered.prompt_text + rendered.separator + answer,
+        "input_ids": encoded.input_ids,
+        "labels": encoded.labels,
+    }
+
+
+def _print(encoder: TemplateTokenizer, record: dict[str, Any], encoded: Encoded) -> None:
+    from ptst_pl.tokenization import paint
+
+    supervised = len(encoded.input_ids) - encoded.prompt_length
+    print(record["text"])
+    print(f"\n{len(encoded.input_ids)} tokens, {supervised} of them trained on (green):")
+    print(paint(encoded, encoder.tokenizer, colour=sys.stdout.isatty()))

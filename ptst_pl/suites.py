@@ -1,0 +1,245 @@
+"""Prompt suites: named lists of evaluation prompts, from a local file or the Hugging Face hub.
+
+A local file is csv, json (a list of objects) or jsonl. One raw row of DirectHarm4 on the hub::
+
+    {"instruction": "<a request>", "category": "malware"}
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ptst_pl.errors import InputError, did_you_mean
+from ptst_pl.records import read_lines
+
+Measures = Literal["asr", "over-refusal"]
+PROMPT_COLUMNS = ("prompt", "instruction", "goal", "question", "behavior", "forbidden_prompt")
+CATEGORY_COLUMNS = ("category", "type", "semanticcategory")
+ID_COLUMNS = ("id", "prompt_id", "behaviorid")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One evaluation prompt."""
+
+    id: str
+    text: str
+    category: str = ""
+
+
+@dataclass(frozen=True)
+class PromptSuite:
+    """A named list of evaluation prompts and what it measures."""
+
+    name: str
+    prompts: tuple[Prompt, ...]
+    measures: Measures = "asr"
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the prompts' texts and categories, in order."""
+        rows = [[prompt.text, prompt.category] for prompt in self.prompts]
+        return hashlib.sha256(json.dumps(rows, ensure_ascii=True).encode()).hexdigest()
+
+
+@dataclass
+class SuiteSpec:
+    """Where a suite comes from, as written in a config.
+
+    Attributes:
+        name: a known suite (``advbench``, ``directharm4``) or, with ``path``, any name.
+        path: local csv, json or jsonl file; without it a known suite comes from the hub.
+        limit: take this many prompts, stratified by category and the same ones every time.
+        prompt_column: column of the prompt, where the usual names do not fit.
+        category_column: column of the category, likewise.
+        measures: ``asr``, or ``over-refusal`` for safe prompts.
+    """
+
+    name: str
+    path: str | None = None
+    limit: int | None = None
+    prompt_column: str | None = None
+    category_column: str | None = None
+    measures: Measures = "asr"
+
+
+@dataclass(frozen=True)
+class HubSet:
+    """Where a known suite lives on the hub, and how many prompts it has."""
+
+    repository: str
+    split: str
+    size: int
+
+
+KNOWN_SUITES = {
+    # 520 "harmful behaviors" of Zou et al. 2023; the paper uses all of them.
+    "advbench": HubSet("walledai/AdvBench", "train", 520),
+    # 100 each of malware, drug, phishing, disinfo; Lyu et al. 2024.
+    "directharm4": HubSet("vfleaking/DirectHarm4", "test", 400),
+}
+
+
+def load_suite(spec: SuiteSpec) -> PromptSuite:
+    """Read, check and cut a suite.
+
+    Raises:
+        InputError: unknown name, missing or unreadable file or column, empty prompt, duplicate id,
+            or no prompt at all.
+    """
+    rows = _read_file(Path(spec.path)) if spec.path else _read_hub(spec.name)
+    where = spec.path or spec.name
+    prompts = _to_prompts(rows, spec, where)
+    if not prompts:
+        raise InputError(f"suite {spec.name!r}: {where} holds no prompt")
+    if spec.limit is not None:
+        prompts = stratified(prompts, spec.limit)
+    return PromptSuite(spec.name, tuple(prompts), spec.measures)
+
+
+def _to_prompts(rows: Sequence[dict[str, Any]], spec: SuiteSpec, where: str) -> list[Prompt]:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = _column(columns, spec.prompt_column, PROMPT_COLUMNS)
+    if rows and text is None:
+        wanted = spec.prompt_column or " or ".join(PROMPT_COLUMNS)
+        raise InputError(f"{where}: no column {wanted} among {', '.join(columns)}; name it with prompt_column")
+    category = _column(columns, spec.category_column, CATEGORY_COLUMNS)
+    if spec.category_column and category is None:
+        raise InputError(f"{where}: no column {spec.category_column} among {', '.join(columns)}")
+    identity = _column(columns, None, ID_COLUMNS)
+    prompts = [
+        _to_prompt(row, f"{spec.name}-{number:04d}", text or "", category, identity, f"{where} row {number}")
+        for number, row in enumerate(rows, 1)
+    ]
+    seen: set[str] = set()
+    for prompt in prompts:
+        if prompt.id in seen:
+            raise InputError(f"{where}: id {prompt.id!r} stands twice; ids must be unique")
+        seen.add(prompt.id)
+    return prompts
+
+
+def _to_prompt(
+    row: dict[str, Any], number: str, text: str, category: str | None, identity: str | None, where: str
+) -> Prompt:
+    value = row.get(text)
+    if not isinstance(value, str) or not value.strip():
+        raise InputError(f"{where}: column {text!r} is empty or no text")
+    own = row.get(identity) if identity else None
+    kind = row.get(category) if category else None
+    return Prompt(number if own in (None, "") else str(own), value, "" if kind is None else str(kind))
+
+
+def _column(columns: Iterable[str], wanted: str | None, usual: Sequence[str]) -> str | None:
+    if wanted:
+        return wanted if wanted in columns else None
+    lowered = {column.strip().lower(): column for column in reversed(list(columns))}
+    return next((lowered[name] for name in usual if name in lowered), None)
+
+
+def _read_file(path: Path) -> list[dict[str, Any]]:
+    if not path.is_file():
+        raise InputError(f"suite file {path} does not exist")
+    if path.suffix == ".jsonl":
+        return list(read_lines(path))
+    if path.suffix not in (".csv", ".json"):
+        raise InputError(f"suite file {path}: ending {path.suffix!r}, expected .csv, .json or .jsonl")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from error
+    return _parse_csv(path, text) if path.suffix == ".csv" else _parse_json(path, text)
+
+
+def _parse_json(path: Path, text: str) -> list[dict[str, Any]]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path} line {error.lineno}: no JSON ({error.msg})") from error
+    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
+        raise InputError(f"{path}: expected a JSON list of objects")
+    return value
+
+
+def _parse_csv(path: Path, text: str) -> list[dict[str, Any]]:
+    rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+    if not rows:
+        return []
+    head = [cell.strip() for cell in rows[0]]
+    usual = {*PROMPT_COLUMNS, *CATEGORY_COLUMNS, *ID_COLUMNS}
+    # The paper's AdvBench file has one column and no header: its first line is a prompt.
+    if len(head) == 1 and head[0].lower() not in usual and len(head[0].split()) > 1:
+        return [{"prompt": row[0]} for row in rows]
+    for number, row in enumerate(rows[1:], 2):
+        if len(row) != len(head):
+            raise InputError(f"{path} record {number}: {len(row)} fields, expected {len(head)} ({', '.join(head)})")
+    return [dict(zip(head, row, strict=True)) for row in rows[1:]]
+
+
+def _read_hub(name: str) -> list[dict[str, Any]]:
+    if name not in KNOWN_SUITES:
+        known = ", ".join(KNOWN_SUITES)
+        raise InputError(
+            f"unknown suite {name!r}{did_you_mean(name, KNOWN_SUITES)} (known: {known}); "
+            "for a file of your own give its path"
+        )
+    return read_hub(KNOWN_SUITES[name].repository, None, KNOWN_SUITES[name].split)
+
+
+def read_hub(repository: str, subset: str | None, split: str) -> list[dict[str, Any]]:
+    """All rows of one split of a hub data set.
+
+    Raises:
+        InputError: it cannot be had: no network, no access, no such set.
+    """
+    import datasets  # heavy, and not needed for local files
+
+    try:
+        return [dict(row) for row in datasets.load_dataset(repository, subset, split=split)]
+    except Exception as error:  # the hub client raises many kinds; all mean "not to be had"
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(
+            f"data set {repository!r} ({split}) cannot be had from the hub ({reason}); give a local file instead"
+        ) from error
+
+
+def stratified(prompts: Sequence[Prompt], limit: int) -> list[Prompt]:
+    """``limit`` prompts, shared over categories in proportion, the same ones on every machine.
+
+    Within a category the prompts with the smallest hash of their text are taken, so the choice
+    depends on nothing else; the file's order is kept.
+
+    Raises:
+        InputError: a limit below one.
+    """
+    if limit < 1:
+        raise InputError(f"limit is {limit}, expected at least 1")
+    if limit >= len(prompts):
+        return list(prompts)
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, prompt in enumerate(prompts):
+        groups[prompt.category].append(index)
+    shares = _shares({name: len(members) for name, members in groups.items()}, limit)
+    chosen: list[int] = []
+    for name, members in groups.items():
+        ranked = sorted(members, key=lambda i: (hashlib.sha256(prompts[i].text.encode("utf-8", "replace")).digest(), i))
+        chosen += ranked[: shares[name]]
+    return [prompts[index] for index in sorted(chosen)]
+
+
+def _shares(sizes: dict[str, int], limit: int) -> dict[str, int]:
+    """Largest-remainder shares of ``limit``; ties go to the category that comes first."""
+    total = sum(sizes.values())
+    shares = {name: limit * size // total for name, size in sizes.items()}
+    by_remainder = sorted(sizes, key=lambda name: -(limit * sizes[name] % total))
+    for name in by_remainder[: limit - sum(shares.values())]:
+        shares[name] += 1
+    return shares

@@ -1,0 +1,165 @@
+"""What every fine-tuning task shares: encode rows under the training template, batch them, resume."""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from lightning import LightningDataModule
+
+from ptst_pl.batching import EpochBatches, EpochOrder, PadRight, ResumableLoader, Rows
+from ptst_pl.errors import InputError
+from ptst_pl.templates import PromptTemplate, find_template
+from ptst_pl.tokenization import (
+    Encoded,
+    EncodingReport,
+    Example,
+    TemplateTokenizer,
+    encode_rows,
+    load_tokenizer,
+)
+
+log = logging.getLogger(__name__)
+
+
+class Task(LightningDataModule):
+    """Rows to train on, under one training template.
+
+    Args:
+        template: name of the training template; a row may name its own.
+        tokenizer: folder or hub name; the command line takes the model's unless told otherwise.
+        chat_format: ``llama2``, ``mistral`` or ``tokenizer``.
+        templates: the user's own templates, by name.
+        batch_size: rows per device and micro-batch.
+        max_length: longest row in tokens; longer rows lose their tail.
+        train_limit: use only the first rows.
+        held_out_limit: likewise for the held-out rows.
+        workers: data loader processes.
+        seed: order of the training rows.
+    """
+
+    def __init__(
+        self,
+        template: str,
+        tokenizer: str = "",
+        chat_format: str = "llama2",
+        templates: dict[str, dict[str, Any]] | None = None,
+        batch_size: int = 4,
+        max_length: int = 1024,
+        train_limit: int | None = None,
+        held_out_limit: int | None = None,
+        workers: int = 0,
+        seed: int = 42,
+    ) -> None:
+        super().__init__()
+        self.template_name, self.tokenizer_name, self.chat_format = template, tokenizer, chat_format
+        self.own_templates = templates or {}
+        self.batch_size, self.max_length, self.workers, self.seed = batch_size, max_length, workers, seed
+        self.train_limit, self.held_out_limit = train_limit, held_out_limit
+        self.reports: dict[str, EncodingReport] = {}
+        self._encoder: TemplateTokenizer | None = None
+        self._rows: dict[str, list[Encoded]] = {}
+
+    @abstractmethod
+    def train_examples(self) -> Sequence[Example]:
+        """The training pairs, in the source's order."""
+
+    @abstractmethod
+    def held_out_examples(self) -> Sequence[Example]:
+        """Pairs that are never trained on, for the held-out loss."""
+
+    @property
+    def encoder(self) -> TemplateTokenizer:
+        """Renders and tokenises under the task's chat format."""
+        if self._encoder is None:
+            self._encoder = TemplateTokenizer(load_tokenizer(self.tokenizer_name), self.chat_format)
+        return self._encoder
+
+    @property
+    def template(self) -> PromptTemplate:
+        """The training template."""
+        return find_template(self.template_name, self.own_templates)
+
+    def rows(self, part: str) -> list[Encoded]:
+        """The encoded rows of ``train`` or ``held_out``, read once.
+
+        Raises:
+            InputError: nothing to train on, an unknown template, or no answer token left in any row.
+        """
+        if part not in self._rows:
+            train = part == "train"
+            limit = self.train_limit if train else self.held_out_limit
+            examples = list(self.train_examples() if train else self.held_out_examples())[:limit]
+            if not examples:
+                raise InputError(f"task {type(self).__name__}: no {part.replace('_', '-')} rows")
+            kept, _, report = encode_rows(
+                self.encoder, examples, self.template, self._templates_of(examples), self.max_length
+            )
+            self._rows[part], self.reports[part] = kept, report
+            _announce(part, report, self.max_length)
+        return self._rows[part]
+
+    def _templates_of(self, examples: Sequence[Example]) -> Mapping[str, PromptTemplate]:
+        names = {example.template for example in examples if example.template}
+        return {name: find_template(name, self.own_templates) for name in sorted(names)}
+
+    def check(self, stage: str) -> None:
+        """Read and encode what ``stage`` needs, so that mistakes show before a model is loaded."""
+        if stage == "fit":
+            self.rows("train")
+        self.rows("held_out")
+
+    def _loader(self, part: str, shuffle: bool) -> ResumableLoader:
+        rows = self.rows(part)
+        rank = self.trainer.global_rank if self.trainer else 0
+        world = self.trainer.world_size if self.trainer else 1
+        batches = EpochBatches(EpochOrder(len(rows), self.seed, shuffle), self.batch_size, rank, world)
+        return ResumableLoader(
+            Rows(rows),
+            batches,
+            collate_fn=PadRight(self.encoder.pad_id),
+            num_workers=self.workers,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.workers > 0,
+            # A generator of its own: a loader would draw its seed from the global random state.
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+
+    def train_dataloader(self) -> ResumableLoader:
+        """Shuffled by seed and epoch; goes on where a checkpoint was written."""
+        return self._loader("train", shuffle=True)
+
+    def val_dataloader(self) -> ResumableLoader:
+        """The held-out rows in order."""
+        return self._loader("held_out", shuffle=False)
+
+    def test_dataloader(self) -> ResumableLoader:
+        """The held-out rows in order."""
+        return self._loader("held_out", shuffle=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the checkpoint says about its training prompts."""
+        return {"template": self.template_name, "chat_format": self.chat_format}
+
+
+def _announce(part: str, report: EncodingReport, max_length: int) -> None:
+    log.info(
+        "%s: %d rows, %d tokens, %d of them trained on; %d rows cut at %d tokens, %d dropped because "
+        "no answer token was left",
+        part, report.rows, report.tokens, report.supervised, report.truncated, max_length, report.dropped,
+    )  # fmt: skip
+
+
+def text_of(row: Mapping[str, Any], key: str, where: str) -> str:
+    """A row's text under ``key``.
+
+    Raises:
+        InputError: the key is missing or holds no text.
+    """
+    value = row.get(key)
+    if not isinstance(value, str):
+        raise InputError(f"{where}: key {key!r} is missing or no text (keys: {', '.join(row)})")
+    return value

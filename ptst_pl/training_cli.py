@@ -1,0 +1,225 @@
+"""``fit``, ``validate``, ``test`` and ``predict``: LightningCLI with the project's own wiring."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentError
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import TensorBoardLogger
+
+import ptst_pl.judges
+import ptst_pl.tasks  # noqa: F401  (short class names in configs)
+from ptst_pl.callbacks import AtomicCheckpointIO, Checkpoints, SafetyCurve, SaveAdapter
+from ptst_pl.errors import InputError
+from ptst_pl.evaluation import last_rates
+from ptst_pl.finetuner import FineTuner
+from ptst_pl.prediction import PredictSettings, prompt_loader, write_answers
+from ptst_pl.records import ResultsFolder, write_text
+from ptst_pl.report.table import rates_table
+from ptst_pl.runs import find_checkpoint, new_version
+from ptst_pl.tasks.base import Task
+from ptst_pl.templates import ChatFormat
+
+RUN_FOLDER = "PTST_PL_RUN_FOLDER"  # handed to the processes of the other ranks
+
+
+class SaveRunConfig(SaveConfigCallback):
+    """The complete config beside the results; a resumed run keeps the first and adds its own."""
+
+    def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        """Not used: ``setup`` writes."""
+
+    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
+        """Write ``config.yaml``, or ``config-<k>.yaml`` where one with other content is there."""
+        if self.already_saved or not trainer.is_global_zero or stage in ("validate", "predict"):
+            return
+        self.already_saved = True
+        text = self.parser.dump(self.config, skip_none=False)
+        folder = Path(trainer.log_dir or trainer.default_root_dir)
+        target, number = folder / "config.yaml", 1
+        while target.exists() and target.read_text(encoding="utf-8") != text:
+            target, number = folder / f"config-{number}.yaml", number + 1
+        write_text(target, text)
+
+
+class TrainingCLI(LightningCLI):
+    """The wiring: run folders, checkpoints, the safety curve, and checks before a model is loaded."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The project's own keys beside Lightning's ``trainer``, ``model`` and ``data``."""
+        parser.add_argument("--name", type=str, required=True, help="run name: results go to <runs>/<name>/")
+        parser.add_argument("--runs", type=str, default="checkpoints", help="folder of all runs")
+        parser.add_argument("--chat_format", type=ChatFormat, required=True, help="the model's chat format")
+        parser.add_argument("--tokenizer", type=str | None, default=None, help="default: the model's own")
+        parser.add_argument("--templates", type=dict[str, dict[str, Any]], default={}, help="your own templates")
+        parser.add_argument("--checkpoint_every_n_steps", type=int, default=100)
+        parser.add_argument("--keep_checkpoints", type=int, default=1, help="newest step-*.ckpt to keep; -1: all")
+        parser.add_argument("--results", type=str | None, default=None, help="folder for the results of test")
+        parser.add_lightning_class_args(SafetyCurve, "safety")
+        parser.add_class_arguments(PredictSettings, "prediction")
+        parser.link_arguments("chat_format", "data.init_args.chat_format")
+        parser.link_arguments("templates", "data.init_args.templates")
+        parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=_pinned_seed)
+        parser.link_arguments(
+            ("tokenizer", "model.pretrained"), "data.init_args.tokenizer", compute_fn=lambda own, model: own or model
+        )
+
+    def _parse_ckpt_path(self) -> None:
+        """Do nothing: a checkpoint's hyper-parameters never override the command line (pitfall F1)."""
+
+    def instantiate_classes(self) -> None:
+        """Find the run folder and the checkpoint, then build everything but the weights."""
+        self._place()
+        super().instantiate_classes()
+
+    def _place(self) -> None:
+        config = self.config[self.subcommand]
+        home = Path(config["runs"]) / config["name"]
+        given = config.get("ckpt_path")
+        checkpoint = find_checkpoint(given, home) if given else None
+        if given and checkpoint is None and self.subcommand != "fit":
+            raise InputError(f"--ckpt_path last: no run below {home} has a checkpoint yet")
+        if given and checkpoint is None:
+            print(f"no checkpoint below {home} yet: starting from the beginning")
+        config["ckpt_path"] = str(checkpoint) if checkpoint else None
+        self.resumed = checkpoint is not None
+        self.folder = self._folder(home, checkpoint)
+
+    def _folder(self, home: Path, checkpoint: Path | None) -> Path:
+        """Where this command writes: a new version, the resumed run's own, or a results folder."""
+        if RUN_FOLDER in os.environ:
+            return Path(os.environ[RUN_FOLDER])
+        own = checkpoint is not None and checkpoint.parent.parent.resolve() == home.resolve()
+        if self.subcommand == "fit":
+            folder = checkpoint.parent if own and checkpoint else new_version(home)
+        elif self.subcommand == "test":
+            results = self.config["test"]["results"]
+            base = checkpoint.parent / "test" if checkpoint else home / "untouched"
+            folder = Path(results) if results else new_version(base)
+        else:
+            folder = home
+        os.environ[RUN_FOLDER] = str(folder)
+        return folder
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Add the run folder's logger, atomic checkpoints and the closing callbacks."""
+        config = self.config[self.subcommand]
+        kwargs |= {"logger": False, "default_root_dir": str(self.folder), "use_distributed_sampler": False}
+        extra: list[Callback] = []
+        if self.subcommand == "fit":
+            purge = {"purge_step": _step_of(config["ckpt_path"]) + 1} if self.resumed else {}
+            kwargs["logger"] = TensorBoardLogger(self.folder.parent, name="", version=self.folder.name, **purge)
+            kwargs["plugins"] = [*(config["trainer"]["plugins"] or []), AtomicCheckpointIO()]
+            extra = [Checkpoints(config["checkpoint_every_n_steps"], config["keep_checkpoints"]), SaveAdapter()]
+        else:
+            kwargs["enable_checkpointing"] = False
+        self.trainer_defaults["callbacks"] = extra
+        return super().instantiate_trainer(**kwargs)
+
+    # ---- checks before a model is loaded ----------------------------------------------------
+
+    @property
+    def task(self) -> Task:
+        """The data module."""
+        assert isinstance(self.datamodule, Task)
+        return self.datamodule
+
+    @property
+    def safety(self) -> SafetyCurve:
+        """The safety curve's callback."""
+        curve = self.config_init[self.subcommand]["safety"]
+        assert isinstance(curve, SafetyCurve)
+        return curve
+
+    def _check(self) -> None:
+        precision = str(self.config[self.subcommand]["trainer"]["precision"])
+        if precision.endswith("-true") and precision not in ("32-true", "64-true"):
+            raise InputError(
+                f"trainer.precision is {precision!r}: it would round adapters and master weights; "
+                "use bf16-mixed (model.dtype sets the type of a frozen base)"
+            )
+        assert self.subcommand is not None
+        self.task.check(self.subcommand)
+        if self.subcommand in ("fit", "test") and self.safety.active:
+            self.safety.prepare(self.task)
+
+    before_fit = before_validate = _check
+
+    def before_test(self) -> None:
+        """Check, and say where the results go."""
+        self._check()
+        self.safety.results_folder = self.folder
+
+    def before_predict(self) -> None:
+        """Read the prompts before the model."""
+        self.settings: PredictSettings = self.config_init["predict"]["prediction"]
+        self.prompts = self.settings.load(self.task)
+
+    # ---- after ------------------------------------------------------------------------------
+
+    def after_fit(self) -> None:
+        """The table of the first and the last point of the curve."""
+        self._print_rates(self.folder / "safety")
+
+    def after_test(self) -> None:
+        """The table of this evaluation."""
+        self._print_rates(self.folder)
+
+    def _print_rates(self, folder: Path) -> None:
+        if not self.trainer.is_global_zero:
+            return
+        rates = last_rates(ResultsFolder(folder).rates())
+        if rates:
+            print(f"\nresults in {folder}\n\n{rates_table(rates)}")
+
+    def predict(self, model: FineTuner, datamodule: Task, ckpt_path: str | None = None, **options: Any) -> None:
+        """Answer the prompts and write ``generations.jsonl``."""
+        loader = prompt_loader(self.prompts, self.settings.decoding, self.task)
+        if self.trainer.world_size > 1:
+            raise InputError("predict runs on one device: set trainer.devices to 1")
+        answers = self.trainer.predict(model, dataloaders=loader, ckpt_path=ckpt_path, return_predictions=True)
+        path = write_answers(self.settings, self.prompts, self.task, answers or [], model.loaded_step or 0)
+        print(f"wrote {len(self.prompts.ids)} answers to {path}")
+
+
+def _pinned_seed(seed: int | bool) -> int:
+    if isinstance(seed, bool):
+        raise InputError("seed_everything must be a number, so that a run can be repeated")
+    return seed
+
+
+def _step_of(checkpoint: str) -> int:
+    import torch
+
+    return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"])
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parse and run; jsonargparse's messages become one line."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # The loader order is the project's own, and the held-out rows are few: no advice needed.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    sys.argv = [sys.argv[0], *argv]
+    try:
+        TrainingCLI(
+            FineTuner,
+            Task,
+            subclass_mode_data=True,
+            save_config_callback=SaveRunConfig,
+            seed_everything_default=42,
+            auto_configure_optimizers=False,
+            parser_kwargs={name: {"exit_on_error": False} for name in TrainingCLI.subcommands()}
+            | {"exit_on_error": False},
+        )
+    except ArgumentError as error:
+        raise InputError(str(error)) from error
