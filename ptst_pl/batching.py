@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,15 +32,18 @@ class Batch:
     targets: Tensor
     rows: list[int]
 
+    def _map(self, move: Callable[[Tensor], Tensor]) -> Batch:
+        return Batch(
+            move(self.input_ids), move(self.attention_mask), move(self.positions), move(self.targets), self.rows
+        )
+
     def to(self, device: torch.device, non_blocking: bool = False) -> Batch:
         """The same batch on ``device``."""
-        tensors = (self.input_ids, self.attention_mask, self.positions, self.targets)
-        return Batch(*(t.to(device, non_blocking=non_blocking) for t in tensors), rows=self.rows)
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Batch:
         """The same batch in pinned memory; called by the data loader."""
-        tensors = (self.input_ids, self.attention_mask, self.positions, self.targets)
-        return Batch(*(t.pin_memory() for t in tensors), rows=self.rows)
+        return self._map(Tensor.pin_memory)
 
 
 class Rows(Dataset[tuple[int, Encoded]]):

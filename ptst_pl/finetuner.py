@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ from ptst_pl.modeling import (
     trainable,
 )
 
+log = logging.getLogger(__name__)
 Schedule = Literal["constant", "cosine", "linear", "per-epoch-decay"]
 
 
@@ -88,16 +90,18 @@ class FineTuner(LightningModule):
         model.config.use_cache = False
         self.net = add_lora(model, self.lora) if self.method == "lora" else model
         self.net.train()
+        facts = describe(self.net)
+        log.info(
+            "model %s: %d parameters, %d of them trained (%s), types %s, attention %s",
+            self.pretrained, facts["parameters"], facts["trainable"], self.method,
+            "+".join(facts["dtypes"]), facts["attention"],
+        )  # fmt: skip
 
     @property
     def network(self) -> torch.nn.Module:
         """The loaded model, with its adapters."""
         assert self.net is not None, "the model is loaded by configure_model"
         return self.net
-
-    def description(self) -> dict[str, Any]:
-        """Parameter counts, types and attention, for the log."""
-        return describe(self.network)
 
     # ---- training ---------------------------------------------------------------------------
 
@@ -145,7 +149,7 @@ class FineTuner(LightningModule):
         norm = torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
         self.log("train/grad_norm", norm, rank_zero_only=True)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         """AdamW over the trained parameters, and the schedule per optimiser step."""
         optimizer = torch.optim.AdamW(
             trainable(self.network).values(), lr=self.learning_rate, weight_decay=self.weight_decay, betas=self.betas
@@ -216,9 +220,9 @@ class FineTuner(LightningModule):
 
     # ---- checkpoints ------------------------------------------------------------------------
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """The trained parameters only: an adapter's checkpoint does not hold its base (pitfall E4)."""
-        whole = super().state_dict(*args, **kwargs)
+        whole: dict[str, Any] = super().state_dict(*args, **kwargs)
         if self.net is None or self.method == "full":
             return whole
         wanted = {f"net.{name}" for name in trainable(self.net)}

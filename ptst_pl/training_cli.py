@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
 
 from jsonargparse import ArgumentError
 from lightning.pytorch import Trainer
@@ -18,10 +18,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 import ptst_pl.judges
 import ptst_pl.tasks  # noqa: F401  (short class names in configs)
-from ptst_pl.callbacks import AtomicCheckpointIO, Checkpoints, SafetyCurve, SaveAdapter
+from ptst_pl.callbacks import AtomicCheckpointIO, Checkpoints, ProgressBar, SafetyCurve, SaveAdapter
+from ptst_pl.config_errors import explain
 from ptst_pl.errors import InputError
 from ptst_pl.evaluation import last_rates
 from ptst_pl.finetuner import FineTuner
+from ptst_pl.generation import Answer
 from ptst_pl.prediction import PredictSettings, prompt_loader, write_answers
 from ptst_pl.records import ResultsFolder, write_text
 from ptst_pl.report.table import rates_table
@@ -29,6 +31,7 @@ from ptst_pl.runs import find_checkpoint, new_version
 from ptst_pl.tasks.base import Task
 from ptst_pl.templates import ChatFormat
 
+log = logging.getLogger(__name__)
 RUN_FOLDER = "PTST_PL_RUN_FOLDER"  # handed to the processes of the other ranks
 
 
@@ -73,29 +76,46 @@ class TrainingCLI(LightningCLI):
             ("tokenizer", "model.pretrained"), "data.init_args.tokenizer", compute_fn=lambda own, model: own or model
         )
 
+    known_keys: ClassVar[list[str]] = []
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse; the keys are kept for "did you mean"."""
+        for sub in self._subcommand_parsers.values():
+            type(self).known_keys += [action.dest for action in sub._actions]
+        super().parse_arguments(parser, args)
+
     def _parse_ckpt_path(self) -> None:
         """Do nothing: a checkpoint's hyper-parameters never override the command line (pitfall F1)."""
 
     def instantiate_classes(self) -> None:
-        """Find the run folder and the checkpoint, then build everything but the weights."""
-        self._place()
-        super().instantiate_classes()
+        """Build all but the weights, check the input, and only then make a folder and the trainer."""
+        checkpoint = self._checkpoint()
+        self.config_init = self.parser.instantiate_classes(self.config)
+        self.datamodule, self.model = self._get(self.config_init, "data"), self._get(self.config_init, "model")
+        self._check()
+        self.resumed = checkpoint is not None
+        self.folder = self._folder(checkpoint)
+        self.trainer = self.instantiate_trainer()
 
-    def _place(self) -> None:
+    def _checkpoint(self) -> Path | None:
+        """The checkpoint to start from, put into the config as a path."""
         config = self.config[self.subcommand]
-        home = Path(config["runs"]) / config["name"]
-        given = config.get("ckpt_path")
+        given, home = config.get("ckpt_path"), self._home()
         checkpoint = find_checkpoint(given, home) if given else None
         if given and checkpoint is None and self.subcommand != "fit":
             raise InputError(f"--ckpt_path last: no run below {home} has a checkpoint yet")
         if given and checkpoint is None:
-            print(f"no checkpoint below {home} yet: starting from the beginning")
+            log.info("no checkpoint below %s yet: starting from the beginning", home)
         config["ckpt_path"] = str(checkpoint) if checkpoint else None
-        self.resumed = checkpoint is not None
-        self.folder = self._folder(home, checkpoint)
+        return checkpoint
 
-    def _folder(self, home: Path, checkpoint: Path | None) -> Path:
+    def _home(self) -> Path:
+        config = self.config[self.subcommand]
+        return Path(str(config["runs"])) / str(config["name"])
+
+    def _folder(self, checkpoint: Path | None) -> Path:
         """Where this command writes: a new version, the resumed run's own, or a results folder."""
+        home = self._home()
         if RUN_FOLDER in os.environ:
             return Path(os.environ[RUN_FOLDER])
         own = checkpoint is not None and checkpoint.parent.parent.resolve() == home.resolve()
@@ -115,11 +135,13 @@ class TrainingCLI(LightningCLI):
         config = self.config[self.subcommand]
         kwargs |= {"logger": False, "default_root_dir": str(self.folder), "use_distributed_sampler": False}
         extra: list[Callback] = []
+        if config["trainer"]["enable_progress_bar"] is not False:
+            extra.append(ProgressBar())
         if self.subcommand == "fit":
-            purge = {"purge_step": _step_of(config["ckpt_path"]) + 1} if self.resumed else {}
+            purge: dict[str, Any] = {"purge_step": _step_of(config["ckpt_path"]) + 1} if self.resumed else {}
             kwargs["logger"] = TensorBoardLogger(self.folder.parent, name="", version=self.folder.name, **purge)
             kwargs["plugins"] = [*(config["trainer"]["plugins"] or []), AtomicCheckpointIO()]
-            extra = [Checkpoints(config["checkpoint_every_n_steps"], config["keep_checkpoints"]), SaveAdapter()]
+            extra += [Checkpoints(config["checkpoint_every_n_steps"], config["keep_checkpoints"]), SaveAdapter()]
         else:
             kwargs["enable_checkpointing"] = False
         self.trainer_defaults["callbacks"] = extra
@@ -141,28 +163,26 @@ class TrainingCLI(LightningCLI):
         return curve
 
     def _check(self) -> None:
-        precision = str(self.config[self.subcommand]["trainer"]["precision"])
+        """Read and render everything that the command needs; raises ``InputError``."""
+        assert self.subcommand is not None
+        config = self.config[self.subcommand]
+        precision = str(config["trainer"]["precision"])
         if precision.endswith("-true") and precision not in ("32-true", "64-true"):
             raise InputError(
                 f"trainer.precision is {precision!r}: it would round adapters and master weights; "
                 "use bf16-mixed (model.dtype sets the type of a frozen base)"
             )
-        assert self.subcommand is not None
+        if self.subcommand == "predict":
+            self.settings: PredictSettings = self.config_init["predict"]["prediction"]
+            self.prompts = self.settings.load(self.task)
+            return
         self.task.check(self.subcommand)
         if self.subcommand in ("fit", "test") and self.safety.active:
             self.safety.prepare(self.task)
 
-    before_fit = before_validate = _check
-
     def before_test(self) -> None:
-        """Check, and say where the results go."""
-        self._check()
+        """The results go straight into the results folder."""
         self.safety.results_folder = self.folder
-
-    def before_predict(self) -> None:
-        """Read the prompts before the model."""
-        self.settings: PredictSettings = self.config_init["predict"]["prediction"]
-        self.prompts = self.settings.load(self.task)
 
     # ---- after ------------------------------------------------------------------------------
 
@@ -187,7 +207,8 @@ class TrainingCLI(LightningCLI):
         if self.trainer.world_size > 1:
             raise InputError("predict runs on one device: set trainer.devices to 1")
         answers = self.trainer.predict(model, dataloaders=loader, ckpt_path=ckpt_path, return_predictions=True)
-        path = write_answers(self.settings, self.prompts, self.task, answers or [], model.loaded_step or 0)
+        done = cast(list[dict[int, Answer]], answers)
+        path = write_answers(self.settings, self.prompts, self.task, done, model.loaded_step or 0)
         print(f"wrote {len(self.prompts.ids)} answers to {path}")
 
 
@@ -203,13 +224,31 @@ def _step_of(checkpoint: str) -> int:
     return int(torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"])
 
 
+# Advice and deprecations of the libraries below that a user can do nothing about.
+_NOISE = (
+    ".*does not have many workers.*",
+    ".*is_gradient_checkpointing. is deprecated.*",
+    ".*isinstance.treespec, LeafSpec.. is deprecated.*",
+    ".*Precision .* is not supported by the model summary.*",
+)
+
+
+def _quiet() -> None:
+    for message in _NOISE:
+        warnings.filterwarnings("ignore", message=message)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for name in ("httpx", "httpcore", "datasets", "fsspec", "filelock"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # Lightning's advertisements come as log lines with a lamp in front.
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
+        logging.getLogger(name).addFilter(lambda record: not record.getMessage().startswith("\N{ELECTRIC LIGHT BULB}"))
+
+
 def main(argv: Sequence[str]) -> None:
     """Parse and run; jsonargparse's messages become one line."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    # The loader order is the project's own, and the held-out rows are few: no advice needed.
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    _quiet()
     sys.argv = [sys.argv[0], *argv]
+    strict = {"exit_on_error": False}
     try:
         TrainingCLI(
             FineTuner,
@@ -218,8 +257,8 @@ def main(argv: Sequence[str]) -> None:
             save_config_callback=SaveRunConfig,
             seed_everything_default=42,
             auto_configure_optimizers=False,
-            parser_kwargs={name: {"exit_on_error": False} for name in TrainingCLI.subcommands()}
-            | {"exit_on_error": False},
+            trainer_defaults={"enable_model_summary": False, "num_sanity_val_steps": 0},
+            parser_kwargs={name: strict for name in TrainingCLI.subcommands()} | strict,
         )
     except ArgumentError as error:
-        raise InputError(str(error)) from error
+        raise InputError(explain(str(error), argv, TrainingCLI.known_keys)) from error

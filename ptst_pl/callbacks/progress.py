@@ -1,0 +1,30 @@
+"""The progress bar of training and validation; the safety curve has its own below it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+
+
+class ProgressBar(TQDMProgressBar):
+    """Lightning's bar, with the right length under accumulation and fewer lines into a log file."""
+
+    def __init__(self) -> None:
+        super().__init__(refresh_rate=1 if sys.stderr.isatty() else 50)
+
+    @property
+    def total_train_batches(self) -> int | float:
+        """Micro-batches of this epoch; ``max_steps`` counts optimiser steps, Lightning's bar does not."""
+        batches = self.trainer.num_training_batches
+        if self.trainer.max_steps < 0:
+            return batches
+        return min(batches, self.trainer.max_steps * self.trainer.accumulate_grad_batches)
+
+    def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
+        """The logged metrics that are marked for the bar; the version is in the folder's name."""
+        metrics: dict[str, Any] = super().get_metrics(trainer, pl_module)
+        metrics.pop("v_num", None)
+        return metrics
