@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from ptst_pl.errors import InputError
 from ptst_pl.tokenization import IGNORED, Encoded
 
 
@@ -135,13 +136,18 @@ class EpochBatches(Sampler[list[int]]):
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
         self.skip = 0
 
+    @property
+    def rows_per_batch(self) -> int:
+        """Rows of one batch over all ranks."""
+        return self.batch_size * self.world_size
+
     def __len__(self) -> int:
-        return -(-len(self.sampler) // (self.batch_size * self.world_size))
+        return -(-len(self.sampler) // self.rows_per_batch)
 
     def __iter__(self) -> Iterator[list[int]]:
         # A generator: the order is drawn at the first batch, after Lightning has set the epoch.
         order = list(self.sampler)
-        step = self.batch_size * self.world_size
+        step = self.rows_per_batch
         for start in range(self.skip * step, len(order), step):
             whole = order[start : start + step]
             share = -(-len(whole) // self.world_size)
@@ -159,19 +165,44 @@ class ResumableLoader(DataLoader[Any]):
         super().__init__(rows, batch_sampler=batches, **options)
         self.batches = batches
         self.done = 0
-        self.resume_at = 0
+        self._restored: dict[str, int] | None = None
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        self.done, self.resume_at = self.resume_at, 0
+        # A generator: this runs at the first batch, after Lightning has set the epoch.
+        self.done = self._resume_at()
         self.batches.skip = self.done
         for batch in super().__iter__():
             self.done += 1
             yield batch
 
+    def _resume_at(self) -> int:
+        """The first batch to hand out: a finished epoch's successor starts at its beginning.
+
+        An epoch can be finished before its last batch (``limit_train_batches``), so the epoch's
+        number decides, not the number of batches.
+        """
+        state, self._restored = self._restored, None
+        if state is None or state["epoch"] != self.batches.sampler.epoch:
+            return 0
+        return state["batches_done"] % len(self.batches)
+
     def state_dict(self) -> dict[str, int]:
-        """Batches of this epoch that were handed out."""
-        return {"batches_done": self.done}
+        """Batches of this epoch that were handed out, and their size over all ranks."""
+        return {
+            "epoch": self.batches.sampler.epoch,
+            "batches_done": self.done,
+            "rows_per_batch": self.batches.rows_per_batch,
+        }
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on behind the stored batch; after a finished epoch the next one starts at its beginning."""
-        self.resume_at = state["batches_done"] % len(self.batches)
+        """Go on behind the stored batch.
+
+        Raises:
+            InputError: the batches are of another size now, so the position means nothing.
+        """
+        if state["rows_per_batch"] != self.batches.rows_per_batch:
+            raise InputError(
+                f"the checkpoint was written with {state['rows_per_batch']} rows per batch over all devices, "
+                f"now there are {self.batches.rows_per_batch}; resume with the same number"
+            )
+        self._restored = dict(state)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 from torch import nn
 
 from ptst_pl.errors import InputError
@@ -154,3 +155,12 @@ def last_rates(rates: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The records of the first and of the last step, in that order; one set if they are the same."""
     steps = sorted({int(record["step"]) for record in rates})
     return [record for step in dict.fromkeys(steps[:1] + steps[-1:]) for record in rates if record["step"] == step]
+
+
+def gather(part: Any) -> list[Any]:
+    """Every process's ``part``, in rank order."""
+    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        return [part]
+    parts: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(parts, part)
+    return parts

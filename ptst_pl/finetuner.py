@@ -157,16 +157,18 @@ class FineTuner(LightningModule):
         if self.schedule == "per-epoch-decay":
             scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=self.decay)
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
-        total = self.trainer.estimated_stepping_batches if self.schedule != "constant" else 0
-        factor = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._factor(step, int(total)))
+        factor = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._factor(step))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": factor, "interval": "step"}}
 
-    def _factor(self, step: int, total: int) -> float:
+    def _factor(self, step: int) -> float:
         """Learning rate at ``step`` as a share of the peak."""
         if step < self.warmup_steps:
             return (step + 1) / self.warmup_steps
-        if self.schedule == "constant":
+        if self.schedule == "constant" or step == 0:
             return 1.0
+        # Not asked for before training: Lightning would set up the loader then, and a resumed run
+        # would lose its place in the epoch (pitfall G1).
+        total = int(self.trainer.estimated_stepping_batches)
         done = min(1.0, (step - self.warmup_steps) / max(1, total - self.warmup_steps))
         return 1.0 - done if self.schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
 

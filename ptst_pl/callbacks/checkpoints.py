@@ -16,7 +16,9 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from peft import PeftModel
+from torch import Tensor
 
+from ptst_pl.evaluation import gather
 from ptst_pl.finetuner import FineTuner
 from ptst_pl.records import write_atomically
 from ptst_pl.runs import LAST
@@ -37,7 +39,8 @@ class Checkpoints(Checkpoint):
 
     Lightning's own callback is not used because its ``last`` is a copy or a link that is missing
     for a moment, and because it does not save on Ctrl-C: here the first Ctrl-C ends the optimiser
-    step, saves and stops; a second one stops at once.
+    step, saves and stops; a second one stops at once. Checkpoints also hold every rank's random
+    state, which Lightning's do not: without it dropout differs after a resume (pitfall G2).
 
     Args:
         every_n_steps: optimiser steps between checkpoints.
@@ -49,10 +52,13 @@ class Checkpoints(Checkpoint):
         self._saved_step = self._step = 0
         self._stop = False
         self._previous: Any = None
+        self._random_state: dict[str, Tensor] | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Nothing to save yet at the step that training starts from; listen for Ctrl-C."""
         self._saved_step = self._step = trainer.global_step
+        if trainer.is_global_zero:
+            _sweep(_folder(trainer))
         if threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGINT, self._on_interrupt)
 
@@ -69,9 +75,11 @@ class Checkpoints(Checkpoint):
         stepped, self._step = trainer.global_step != self._step, trainer.global_step
         if not stepped or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        if self._stop or trainer.global_step % self.every_n_steps == 0:
+        # The ranks get the signal at different steps; they have to stop at the same one.
+        stop = trainer.strategy.reduce_boolean_decision(self._stop, all=False)
+        if stop or trainer.global_step % self.every_n_steps == 0:
             self._save(trainer)
-        if self._stop:
+        if stop:
             raise KeyboardInterrupt
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -85,20 +93,64 @@ class Checkpoints(Checkpoint):
             signal.signal(signal.SIGINT, self._previous)
             self._previous = None
 
+    # ---- random state -----------------------------------------------------------------------
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Every rank's random state; Lightning calls this on all of them."""
+        checkpoint["random_states"] = gather(_random_state(pl_module.device))
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Keep this rank's state until training starts: building loaders and optimisers may draw from it."""
+        states = checkpoint.get("random_states", [])
+        if len(states) != trainer.world_size:
+            log.warning("the checkpoint comes from %d processes: dropout will differ from its run", len(states))
+            return
+        self._random_state = states[trainer.global_rank]
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Before the first step of a resumed run, go on with the checkpoint's random state."""
+        state, self._random_state = self._random_state, None
+        if state is not None:
+            torch.set_rng_state(state["cpu"])
+        if state is not None and "cuda" in state:
+            torch.cuda.set_rng_state(state["cuda"], pl_module.device)
+
     def _save(self, trainer: Trainer) -> None:
         self._saved_step = trainer.global_step
-        folder = Path(trainer.log_dir or trainer.default_root_dir)
+        folder = _folder(trainer)
         path = folder / f"step-{trainer.global_step:06d}.ckpt"
         trainer.save_checkpoint(path, weights_only=False)
         if not trainer.is_global_zero:
             return
         temporary = folder / f".{LAST}.{os.getpid()}.tmp"
         temporary.unlink(missing_ok=True)
-        os.link(path, temporary)
+        try:
+            os.link(path, temporary)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(path, temporary)
         os.replace(temporary, folder / LAST)
-        steps = sorted(folder.glob("step-*.ckpt"))
+        # By age, not by number: a run resumed from an older step leaves higher numbers behind.
+        steps = sorted(folder.glob("step-*.ckpt"), key=lambda file: (file.stat().st_mtime_ns, file.name))
         for old in steps[: -self.keep] if self.keep > 0 else []:
             old.unlink()
+
+
+def _folder(trainer: Trainer) -> Path:
+    return Path(trainer.log_dir or trainer.default_root_dir)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a killed process was writing when it died."""
+    for left in [*folder.glob(".*.tmp"), *folder.glob("*/.*.tmp")]:
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        else:
+            left.unlink(missing_ok=True)
+
+
+def _random_state(device: torch.device) -> dict[str, Tensor]:
+    state = {"cpu": torch.get_rng_state()}
+    return state | {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else state
 
 
 class SaveAdapter(Callback):
@@ -111,9 +163,10 @@ class SaveAdapter(Callback):
             return
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        target = Path(trainer.log_dir or trainer.default_root_dir) / "adapter"
-        temporary = target.with_name(f".adapter.{os.getpid()}.tmp")
-        shutil.rmtree(temporary, ignore_errors=True)
+        target = _folder(trainer) / "adapter"
+        temporary, old = (target.with_name(f".adapter.{os.getpid()}.{kind}.tmp") for kind in ("new", "old"))
         pl_module.network.save_pretrained(str(temporary))
-        shutil.rmtree(target, ignore_errors=True)
+        if target.exists():
+            os.replace(target, old)
         os.replace(temporary, target)
+        shutil.rmtree(old, ignore_errors=True)

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning import Callback, LightningModule, Trainer
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from ptst_pl.errors import InputError
-from ptst_pl.evaluation import Evaluation, Share
+from ptst_pl.evaluation import Evaluation, Share, gather
 from ptst_pl.finetuner import FineTuner
 from ptst_pl.generation import Decoding
 from ptst_pl.judges.base import Judge, label
@@ -153,7 +152,7 @@ class SafetyCurve(Callback):
     def _evaluate(self, trainer: Trainer, pl_module: LightningModule, step: int, results: ResultsFolder) -> None:
         assert isinstance(pl_module, FineTuner)
         evaluation = self.prepare(trainer.datamodule)  # type: ignore[attr-defined]
-        share = Share(trainer.global_rank, trainer.world_size, _gather)
+        share = Share(trainer.global_rank, trainer.world_size, gather)
         quiet = not trainer.is_global_zero or trainer.progress_bar_callback is None
         mine = -(-evaluation.size // trainer.world_size)
         with (
@@ -199,11 +198,3 @@ def _as_code(generation: Generation) -> str:
     """Prompt and answer as an indented block: model output is never rendered as markup."""
     text = f"{generation.prompt_text}\n--- answer ({generation.finish_reason}) ---\n{generation.answer}"
     return "\n".join("    " + line for line in text.splitlines())
-
-
-def _gather(part: list[Any]) -> list[list[Any]]:
-    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
-        return [part]
-    parts: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(parts, part)
-    return parts
