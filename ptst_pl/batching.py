@@ -67,6 +67,7 @@ class PadRight:
         self.pad_id = pad_id
 
     def __call__(self, items: Sequence[tuple[int, Encoded]]) -> Batch:
+        """One batch from numbered rows."""
         length = max((len(row.input_ids) for _, row in items), default=1)
         input_ids = torch.full((max(len(items), 1), length), self.pad_id)
         mask = torch.zeros_like(input_ids)

@@ -20,6 +20,7 @@ COMMANDS = {
     "test": ("ptst_pl.training_cli", "evaluate a checkpoint under any test templates"),
     "predict": ("ptst_pl.training_cli", "answer a file of prompts under one template"),
     "show": ("ptst_pl.show", "show a rendered row, its tokens and which of them are trained on"),
+    "report": ("ptst_pl.report.command", "train x test table and safety curves of finished runs"),
     "templates": ("ptst_pl.show", "list the prompt templates"),
 }
 

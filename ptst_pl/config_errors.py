@@ -49,10 +49,18 @@ def _rewrites(names: list[str]) -> list[tuple[str, Callable[[re.Match[str]], str
         (r"the following arguments are required: (?:\w+\.)?(.+)", lambda m: f"key {m[1]!r} is missing"),
         (r"Expected a dot import path string: (\S+)", _unknown_class),
         (r"Expected a (?:typing\.)?Literal\[(.+?)\]\. Got value: None", lambda m: f"missing; expected one of {m[1]}"),
-        (r"Expected a (?:typing\.)?Literal\[(.+?)\]\. Got value: (.*)", lambda m: f"expected one of {m[1]}, found {m[2]!r}"),
-        (r"Expected an? (?:<class '([^']+)'>|(\S+))\. Got value: (.*)", lambda m: f"expected {m[1] or m[2]}, found {m[3]!r}"),
+        (r"Expected a (?:typing\.)?Literal\[(.+?)\]\. Got value: (.*)", _expected_one_of),
+        (r"Expected an? (?:<class '(\S+)'>|(\S+))\. Got value: (.*)", _expected_type),
         (r"File does not exist: '([^']+)'", lambda m: f"no such file: {m[1]}"),
     ]  # fmt: skip
+
+
+def _expected_one_of(match: re.Match[str]) -> str:
+    return f"expected one of {match[1]}, found {match[2]!r}"
+
+
+def _expected_type(match: re.Match[str]) -> str:
+    return f"expected {match[1] or match[2]}, found {match[3]!r}"
 
 
 def _hint(word: str, names: list[str]) -> str:

@@ -78,6 +78,9 @@ class Evaluation:
                 raise InputError(f"safety: no {kind} to evaluate with; give at least one")
             if len(set(names)) < len(names):
                 raise InputError(f"safety: two of the {kind}s have one name ({', '.join(names)})")
+        for suite in suites:
+            if not any(suite.measures in judge.measures for judge in judges):
+                raise InputError(f"safety: no judge for suite {suite.name!r}, which measures {suite.measures}")
         decoding.check()
         self.encoder, self.judges, self.decoding, self.confidence = encoder, judges, decoding, confidence
         self.suites = suites
@@ -118,7 +121,11 @@ class Evaluation:
 
     def judge(self, generations: Sequence[Generation]) -> tuple[list[Verdict], list[dict[str, Any]]]:
         """Every judge's verdicts, and the rates that follow."""
-        verdicts = [verdict for judge in self.judges for verdict in judge.judge(generations)]
+        verdicts = [
+            verdict
+            for judge in self.judges
+            for verdict in judge.judge([g for g in generations if g.measures in judge.measures])
+        ]
         return verdicts, summarise(verdicts, self.confidence)
 
 
@@ -146,6 +153,8 @@ def to_generation(
         finish_reason=answer.finish_reason,
         step=step,
         decoding=asdict(decoding),
+        measures=cell.suite.measures,
+        reference=prompt.reference,
         answer_tokens=len(answer.ids),
         prompt_ids_sha256=hashlib.sha256(str(cell.ids[index]).encode()).hexdigest(),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
@@ -17,15 +18,16 @@ def wilson_interval(k: int, n: int, confidence: float = 0.95) -> tuple[float, fl
     """
     if not 0 <= k <= n or not 0 < confidence < 1:
         raise ValueError(f"need 0 <= k <= n and 0 < confidence < 1, got k={k}, n={n}, confidence={confidence}")
-    if n == 0:
-        return 0.0, 1.0
+    return _wilson(k / n, n, confidence) if n else (0.0, 1.0)
+
+
+def _wilson(p: float, n: int, confidence: float) -> tuple[float, float]:
     z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    p = k / n
     centre = p + z * z / (2 * n)
     half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    low = 0.0 if k == 0 else (centre - half) / scale
-    high = 1.0 if k == n else (centre + half) / scale
+    low = 0.0 if p == 0 else (centre - half) / scale
+    high = 1.0 if p == 1 else (centre + half) / scale
     return low, high
 
 
@@ -52,3 +54,27 @@ class Rate:
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Wilson's interval over the scored answers."""
         return wilson_interval(self.k, self.n, confidence)
+
+
+def mean_interval(counts: Sequence[tuple[int, int]], confidence: float = 0.95) -> tuple[float, float, float]:
+    """Mean rate over runs of one configuration (seeds), with an interval.
+
+    The runs answer the same prompts, so they are not independent samples of prompts: the interval is
+    Wilson's at the mean rate over one run's prompts, widened to hold every single run's rate.
+
+    Args:
+        counts: (k, n) per run, n above 0.
+        confidence: of Wilson's interval.
+
+    Returns:
+        Mean, low, high.
+
+    Raises:
+        ValueError: no run, or a run without a scored answer.
+    """
+    if not counts or any(n < 1 for _, n in counts):
+        raise ValueError(f"need at least one run with scored answers, got {list(counts)}")
+    shares = [k / n for k, n in counts]
+    mean = sum(shares) / len(shares)
+    low, high = _wilson(mean, min(n for _, n in counts), confidence)
+    return mean, min(low, *shares), max(high, *shares)

@@ -40,6 +40,8 @@ class Generation:
     finish_reason: str
     step: int
     decoding: dict[str, Any]
+    measures: str = "asr"
+    reference: str | None = None
     answer_tokens: int = 0
     prompt_ids_sha256: str = ""
 
@@ -50,7 +52,8 @@ class Verdict:
 
     ``harmful`` is None where the judge could not score the answer: such answers are counted as
     unscored, never as safe or harmful. ``broken`` answers (empty, repeated) are a class of their
-    own: scored, but neither a refusal nor harm.
+    own: scored, but neither a refusal nor harm. ``correct`` is for suites that measure helpfulness,
+    ``measures`` says what the suite measures.
     """
 
     suite: str
@@ -63,6 +66,8 @@ class Verdict:
     score: float | None = None
     reason: str = ""
     broken: bool = False
+    correct: bool | None = None
+    measures: str = "asr"
     judge_version: str = ""
     category: str = ""
 
@@ -133,6 +138,7 @@ class ResultsFolder:
 
     @property
     def rates_file(self) -> Path:
+        """The file that is written last."""
         return self.path / "rates.json"
 
     def rates(self) -> list[dict[str, Any]]:

@@ -31,6 +31,12 @@ def new_version(folder: Path) -> Path:
             return path
 
 
+def newest_version(path: Path) -> Path:
+    """The newest version below ``path``, or ``path`` itself where it has none."""
+    found = versions(path)
+    return found[-1] if found else path
+
+
 def newest_checkpoint(folder: Path) -> Path | None:
     """``last.ckpt`` of the newest version that has one."""
     found = [path / LAST for path in versions(folder) if (path / LAST).exists()]

@@ -20,19 +20,21 @@ from typing import Any, Literal
 from ptst_pl.errors import InputError, did_you_mean
 from ptst_pl.records import read_lines
 
-Measures = Literal["asr", "over-refusal"]
+Measures = Literal["asr", "over-refusal", "helpfulness"]
 PROMPT_COLUMNS = ("prompt", "instruction", "goal", "question", "behavior", "forbidden_prompt")
 CATEGORY_COLUMNS = ("category", "type", "semanticcategory")
+REFERENCE_COLUMNS = ("answer", "reference")
 ID_COLUMNS = ("id", "prompt_id", "behaviorid")
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """One evaluation prompt."""
+    """One evaluation prompt; ``reference`` is the right answer where helpfulness is measured."""
 
     id: str
     text: str
     category: str = ""
+    reference: str | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ class SuiteSpec:
         limit: take this many prompts, stratified by category and the same ones every time.
         prompt_column: column of the prompt, where the usual names do not fit.
         category_column: column of the category, likewise.
-        measures: ``asr``, or ``over-refusal`` for safe prompts.
+        reference_column: column of the right answer, for ``helpfulness``.
+        measures: ``asr``; ``over-refusal`` for safe prompts; ``helpfulness`` for a task's questions.
     """
 
     name: str
@@ -68,6 +71,7 @@ class SuiteSpec:
     limit: int | None = None
     prompt_column: str | None = None
     category_column: str | None = None
+    reference_column: str | None = None
     measures: Measures = "asr"
 
 
@@ -105,18 +109,40 @@ def load_suite(spec: SuiteSpec) -> PromptSuite:
     return PromptSuite(spec.name, tuple(prompts), spec.measures)
 
 
-def _to_prompts(rows: Sequence[dict[str, Any]], spec: SuiteSpec, where: str) -> list[Prompt]:
+@dataclass(frozen=True)
+class _Columns:
+    """Which column of a file holds what."""
+
+    prompt: str
+    category: str | None
+    reference: str | None
+    id: str | None
+
+
+def _find_columns(rows: Sequence[dict[str, Any]], spec: SuiteSpec, where: str) -> _Columns:
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    text = _column(columns, spec.prompt_column, PROMPT_COLUMNS)
-    if rows and text is None:
-        wanted = spec.prompt_column or " or ".join(PROMPT_COLUMNS)
-        raise InputError(f"{where}: no column {wanted} among {', '.join(columns)}; name it with prompt_column")
-    category = _column(columns, spec.category_column, CATEGORY_COLUMNS)
-    if spec.category_column and category is None:
-        raise InputError(f"{where}: no column {spec.category_column} among {', '.join(columns)}")
-    identity = _column(columns, None, ID_COLUMNS)
+    wanted = {
+        "prompt_column": (spec.prompt_column, PROMPT_COLUMNS),
+        "category_column": (spec.category_column, CATEGORY_COLUMNS),
+        "reference_column": (spec.reference_column, REFERENCE_COLUMNS),
+    }
+    found = {key: _column(columns, own, usual) for key, (own, usual) in wanted.items()}
+    needed = {"prompt_column"} | ({"reference_column"} if spec.measures == "helpfulness" else set())
+    for key, (own, usual) in wanted.items():
+        if found[key] is None and (own or key in needed):
+            names = own or " or ".join(usual)
+            raise InputError(f"{where}: no column {names} among {', '.join(columns)}; name it with {key}")
+    prompt = found["prompt_column"]
+    assert prompt is not None
+    return _Columns(prompt, found["category_column"], found["reference_column"], _column(columns, None, ID_COLUMNS))
+
+
+def _to_prompts(rows: Sequence[dict[str, Any]], spec: SuiteSpec, where: str) -> list[Prompt]:
+    if not rows:
+        return []
+    columns = _find_columns(rows, spec, where)
     prompts = [
-        _to_prompt(row, f"{spec.name}-{number:04d}", text or "", category, identity, f"{where} row {number}")
+        _to_prompt(row, f"{spec.name}-{number:04d}", columns, f"{where} row {number}")
         for number, row in enumerate(rows, 1)
     ]
     seen: set[str] = set()
@@ -127,15 +153,22 @@ def _to_prompts(rows: Sequence[dict[str, Any]], spec: SuiteSpec, where: str) -> 
     return prompts
 
 
-def _to_prompt(
-    row: dict[str, Any], number: str, text: str, category: str | None, identity: str | None, where: str
-) -> Prompt:
-    value = row.get(text)
-    if not isinstance(value, str) or not value.strip():
-        raise InputError(f"{where}: column {text!r} is empty or no text")
-    own = row.get(identity) if identity else None
-    kind = row.get(category) if category else None
-    return Prompt(number if own in (None, "") else str(own), value, "" if kind is None else str(kind))
+def _to_prompt(row: dict[str, Any], number: str, columns: _Columns, where: str) -> Prompt:
+    text = row.get(columns.prompt)
+    if not isinstance(text, str) or not text.strip():
+        raise InputError(f"{where}: column {columns.prompt!r} is empty or no text")
+    return Prompt(
+        id=_cell(row, columns.id) or number,
+        text=text,
+        category=_cell(row, columns.category) or "",
+        reference=_cell(row, columns.reference),
+    )
+
+
+def _cell(row: dict[str, Any], column: str | None) -> str | None:
+    """A cell as text; None where the column, the cell or its content is missing."""
+    value = row.get(column) if column else None
+    return None if value in (None, "") else str(value)
 
 
 def _column(columns: Iterable[str], wanted: str | None, usual: Sequence[str]) -> str | None:
@@ -170,7 +203,10 @@ def _parse_json(path: Path, text: str) -> list[dict[str, Any]]:
 
 
 def _parse_csv(path: Path, text: str) -> list[dict[str, Any]]:
-    rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+    except csv.Error as error:
+        raise InputError(f"{path}: no csv that can be read ({error})") from error
     if not rows:
         return []
     head = [cell.strip() for cell in rows[0]]

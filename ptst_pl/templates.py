@@ -113,15 +113,29 @@ def template_from_mapping(name: str, mapping: Mapping[str, Any]) -> PromptTempla
         InputError: an unknown or missing key, or a value that makes no template.
     """
     allowed = [field.name for field in fields(PromptTemplate) if field.name != "name"]
+    if not isinstance(mapping, Mapping):
+        raise InputError(f"template {name!r}: found {type(mapping).__name__}, expected keys {', '.join(allowed)}")
     for key in mapping:
         if key not in allowed:
-            raise InputError(f"template {name!r}: unknown key {key!r}{did_you_mean(key, allowed)}")
+            raise InputError(f"template {name!r}: unknown key {key!r}{did_you_mean(str(key), allowed)}")
     if not isinstance(mapping.get("user"), str):
         raise InputError(f"template {name!r}: key 'user' is missing or no text; it must hold {PLACE}")
     values = dict(mapping)
     values.setdefault("kind", "text" if name.split(":")[0] == "text" else "chat")
-    values["shots"] = tuple((str(user), str(answer)) for user, answer in values.get("shots") or ())
+    for key in ("system", "separator", "before_close"):
+        if key in values and not isinstance(values[key], str) and not (key == "system" and values[key] is None):
+            raise InputError(f"template {name!r}: key {key!r} is no text but {values[key]!r}")
+    values["shots"] = _shots(name, values.get("shots") or ())
     return PromptTemplate(name=name, **values)
+
+
+def _shots(name: str, shots: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(shots, list | tuple):
+        shots = [shots]
+    pairs = [tuple(shot) if isinstance(shot, list | tuple) else () for shot in shots]
+    if not all(len(pair) == 2 and all(isinstance(text, str) for text in pair) for pair in pairs):
+        raise InputError(f"template {name!r}: key 'shots' must be a list of pairs [user text, assistant text]")
+    return tuple((user, answer) for user, answer in pairs)
 
 
 def find_template(name: str, extra: Mapping[str, Mapping[str, Any]] | None = None) -> PromptTemplate:
@@ -135,7 +149,7 @@ def find_template(name: str, extra: Mapping[str, Mapping[str, Any]] | None = Non
     if name in PAPER_TEMPLATES:
         return PAPER_TEMPLATES[name]
     known = [*PAPER_TEMPLATES, *(extra or ())]
-    raise InputError(f"unknown template {name!r}{did_you_mean(name, known)} (known: {', '.join(known)})")
+    raise InputError(f"unknown template {name!r}{did_you_mean(str(name), known)} (known: {', '.join(known)})")
 
 
 def to_messages(template: PromptTemplate, question: str) -> list[dict[str, str]]:

@@ -71,7 +71,7 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
     try:
         return AutoTokenizer.from_pretrained(name_or_path)
     except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             f"tokenizer {name_or_path!r} cannot be loaded ({reason}); "
             "give a folder with tokenizer.json and tokenizer_config.json, or a hub name"
@@ -127,9 +127,13 @@ class TemplateTokenizer:
         return [merged, *messages[2:]]
 
     def _apply(self, messages: list[dict[str, str]], prompt: bool) -> str:
-        text = self.tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=prompt, **_TEMPLATE_SWITCHES
-        )
+        try:
+            text = self.tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=prompt, **_TEMPLATE_SWITCHES
+            )
+        except (jinja2.TemplateError, TypeError) as error:
+            roles = ", ".join(message["role"] for message in messages)
+            raise InputError(f"the tokenizer's chat template cannot render the roles {roles} ({error})") from error
         assert isinstance(text, str)
         return text
 
@@ -138,7 +142,7 @@ class TemplateTokenizer:
         system = [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": _USER}]
         try:
             return _SYSTEM in self._apply(system, prompt=True)
-        except (jinja2.TemplateError, ValueError):
+        except InputError:
             return False
 
     @cached_property
@@ -162,16 +166,34 @@ class TemplateTokenizer:
         Role names, markers and date lines (Llama 3.1's "Today Date: ...") do not count.
         """
         before = text.partition(_USER)[0]
+        if self._fills_system_slot(before):
+            return True
         for special in self._special_texts:
             before = before.replace(special, "\n")
         lines = [line for line in _MARKER.sub("\n", before).splitlines() if not _DATE_LINE.match(line)]
         return any(len(_WORD.findall(line)) > 3 for line in lines)
+
+    def _fills_system_slot(self, before: str) -> bool:
+        """Whether something stands just where a system prompt would, however short it is."""
+        if not self._has_system_role:
+            return False
+        probe = [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": _USER}]
+        opening, _, rest = self._apply(probe, prompt=True).partition(_SYSTEM)
+        closing = rest.partition(_USER)[0]
+        if not before.startswith(opening) or not before.endswith(closing):
+            return False
+        return bool(before[len(opening) : len(before) - len(closing)].strip())
 
     @cached_property
     def _turn_ends(self) -> tuple[str, int]:
         """Text between the generation prompt and an answer, and the id that ends the answer."""
         user = {"role": "user", "content": _USER}
         prompt = self._apply([user], prompt=True)
+        if _USER not in prompt:
+            raise InputError(
+                "the tokenizer's chat template leaves the user's text out (some want a list of content parts "
+                "instead of text); use chat_format llama2 or mistral, or edit the chat template"
+            )
         whole = self._apply([user, {"role": "assistant", "content": _ANSWER}], prompt=False)
         start = whole.find(_ANSWER)
         if not whole.startswith(prompt) or start < len(prompt):
@@ -202,12 +224,17 @@ class TemplateTokenizer:
         added = self.tokenizer.added_tokens_decoder.values()
         return tuple({*self.tokenizer.all_special_tokens, *(t.content for t in added if t.special)})
 
+    @cached_property
+    def _special_pattern(self) -> re.Pattern[str]:
+        longest_first = sorted(self._special_texts, key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, longest_first)))
+
     def _ids(self, text: str, **options: Any) -> list[int]:
         options.setdefault("add_special_tokens", False)
         return list(self.tokenizer(text, **options)["input_ids"])
 
     def _holds_special(self, text: str) -> bool:
-        return any(special in text for special in self._special_texts)
+        return self._special_pattern.search(text) is not None
 
     @property
     def pad_id(self) -> int:
@@ -231,22 +258,28 @@ class TemplateTokenizer:
         Text of the question that looks like a special token (``</s>``) stays text.
         """
         text = self.render(template, question).prompt_text
-        own = template.kind == "chat" and self.chat_format == "tokenizer"
-        leading = [] if own else self._leading
+        leading = self._leading_of(template)
         if not self._holds_special(question):
             return leading + self._ids(text)
         return leading + self._guarded_ids(template, question, text)
 
-    def _guarded_ids(self, template: PromptTemplate, question: str, text: str) -> list[int]:
-        before, _, after = self.render(template, _USER).prompt_text.rpartition(_USER)
-        if not self._holds_special(before + after):
-            return self._ids(text, split_special_tokens=True)
-        middle = text[len(before) : len(text) - len(after)]
-        if before + middle + after != text:
-            raise InputError(f"question cannot be placed under template {template.name!r}: {question[:60]!r}")
-        return self._ids(before) + self._ids(middle, split_special_tokens=True) + self._ids(after)
+    def _leading_of(self, template: PromptTemplate) -> list[int]:
+        """BOS, except where the tokenizer's own chat template has written it into the text."""
+        own = template.kind == "chat" and self.chat_format == "tokenizer"
+        return [] if own else self._leading
 
-    def _answer_ids(self, prompt: list[int], rendered: Rendered, answer: str) -> list[int]:
+    def _guarded_ids(self, template: PromptTemplate, question: str, text: str) -> list[int]:
+        """Special tokens of the template stay special; those between them, the question's, become text."""
+        before, _, after = self.render(template, _USER).prompt_text.rpartition(_USER)
+        if not text.startswith(before) or not text.endswith(after) or len(text) < len(before + after):
+            raise InputError(f"question cannot be placed under template {template.name!r}: {question[:60]!r}")
+        start = max((found.end() for found in self._special_pattern.finditer(before)), default=0)
+        first = self._special_pattern.search(after)
+        end = len(text) - len(after) + first.start() if first else len(text)
+        middle = self._ids(text[start:end], split_special_tokens=True)
+        return self._ids(text[:start]) + middle + self._ids(text[end:])
+
+    def _answer_ids(self, prompt: list[int], leading: list[int], rendered: Rendered, answer: str) -> list[int]:
         """Ids of separator and answer, to be appended to the prompt's ids.
 
         Joint tokenisation where the prompt's ids are its prefix; else the answer is tokenised
@@ -254,7 +287,7 @@ class TemplateTokenizer:
         """
         tail = rendered.separator + answer
         if not self._holds_special(answer) and not self._holds_special(tail):
-            joint = prompt[: self._bos_count(prompt)] + self._ids(rendered.prompt_text + tail)
+            joint = leading + self._ids(rendered.prompt_text + tail)
             if joint[: len(prompt)] == prompt:
                 return joint[len(prompt) :]
         base = self._decode(prompt)
@@ -262,10 +295,6 @@ class TemplateTokenizer:
             if self._decode(prompt + ids) == base + tail:
                 return ids
         return self._ids(tail, split_special_tokens=True)
-
-    def _bos_count(self, prompt: list[int]) -> int:
-        leading = self._leading
-        return len(leading) if leading and prompt[: len(leading)] == leading else 0
 
     def _alone(self, tail: str, answer: str) -> Iterable[list[int]]:
         anchor = self._ids("\n")
@@ -293,7 +322,7 @@ class TemplateTokenizer:
         """
         prompt = self.encode_prompt(template, example.question)
         rendered = self.render(template, example.question)
-        answer = self._answer_ids(prompt, rendered, example.answer) + [self.end_id(template)]
+        answer = self._answer_ids(prompt, self._leading_of(template), rendered, example.answer) + [self.end_id(template)]
         limit = len(prompt) + len(answer) if max_length is None else max_length
         return Encoded(
             input_ids=(prompt + answer)[:limit],

@@ -258,7 +258,7 @@ def main(argv: Sequence[str]) -> None:
             seed_everything_default=42,
             auto_configure_optimizers=False,
             trainer_defaults={"enable_model_summary": False, "num_sanity_val_steps": 0},
-            parser_kwargs={name: strict for name in TrainingCLI.subcommands()} | strict,
+            parser_kwargs=dict.fromkeys(TrainingCLI.subcommands(), strict) | strict,
         )
     except ArgumentError as error:
         raise InputError(explain(str(error), argv, TrainingCLI.known_keys)) from error

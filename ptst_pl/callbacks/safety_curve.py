@@ -16,6 +16,7 @@ from ptst_pl.evaluation import Evaluation, Share, gather
 from ptst_pl.finetuner import FineTuner
 from ptst_pl.generation import Decoding
 from ptst_pl.judges.base import Judge, label
+from ptst_pl.judges.last_number import LastNumber
 from ptst_pl.judges.refusal import RefusalJudge
 from ptst_pl.records import Generation, ResultsFolder
 from ptst_pl.suites import SuiteSpec, load_suite
@@ -34,7 +35,7 @@ class SafetyCurve(Callback):
     Args:
         templates: names of the test templates.
         suites: the prompt suites.
-        judges: the judges; the refusal judge if none is named.
+        judges: the judges; if none is named, the refusal judge, and for helpfulness the last number.
         decoding: how answers are generated.
         every_n_steps: evaluate every that many optimiser steps.
         every_n_epochs: or every that many epochs; 0.25 means four times an epoch.
@@ -63,7 +64,10 @@ class SafetyCurve(Callback):
         if not 0 < confidence < 1:
             raise InputError(f"safety: confidence is {confidence}, expected a number between 0 and 1")
         self.template_names, self.suite_specs = templates, suites
-        self.judges: Sequence[Judge] = judges or [RefusalJudge()]
+        self.judges: Sequence[Judge] = judges or [
+            RefusalJudge(),
+            *([LastNumber()] if any(s.measures == "helpfulness" for s in suites) else []),
+        ]
         self.decoding, self.confidence = decoding or Decoding(), confidence
         self.every_n_steps, self.every_n_epochs = every_n_steps, every_n_epochs
         self.text_samples, self.active = text_samples, active
@@ -173,9 +177,9 @@ class SafetyCurve(Callback):
         """One sub-run per test template, the same tag in each: TensorBoard lays them over each other."""
         for record in rates:
             writer = self._writer(run, record["template"], step)
-            for rate in ("asr", "refusal_rate", "broken_rate"):
+            for name, rate in ((record["measures"], "rate"), ("refused", "refusal_rate"), ("broken", "broken_rate")):
                 if record[rate] is not None:
-                    writer.add_scalar(f"{label(rate, record['judge'])}/{record['suite']}", record[rate], step)
+                    writer.add_scalar(f"{label(name, record['judge'])}/{record['suite']}", record[rate], step)
         shown: dict[tuple[str, str], int] = {}
         for generation in generations:
             cell = generation.template, generation.suite

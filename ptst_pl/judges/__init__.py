@@ -1,6 +1,7 @@
 """Judges: functions from generations to verdicts."""
 
 from ptst_pl.judges.base import Judge
+from ptst_pl.judges.last_number import LastNumber
 from ptst_pl.judges.refusal import RefusalJudge
 
-__all__ = ["Judge", "RefusalJudge"]
+__all__ = ["Judge", "LastNumber", "RefusalJudge"]

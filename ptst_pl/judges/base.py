@@ -12,33 +12,45 @@ from ptst_pl.records import Generation, Verdict
 
 
 class Judge(ABC):
-    """Says of each generation whether it does harm, refuses, or cannot be scored.
+    """Says of each generation what its suite measures: harm, refusal, or a right answer.
 
     A judge of your own is a subclass named in the config by its class path.
 
     Attributes:
         name: stored with every verdict; its rates are labelled ``asr/<name>-judge``.
         version: changes whenever the same answer could get another verdict.
+        measures: the kinds of suite that it can judge.
     """
 
     name: str
     version: str
+    measures: tuple[str, ...] = ("asr", "over-refusal")
 
     @abstractmethod
     def judge(self, generations: Sequence[Generation]) -> list[Verdict]:
         """One verdict per generation, in the same order."""
 
+    def verdict(self, generation: Generation, **fields: Any) -> Verdict:
+        """A verdict on ``generation`` with its key and this judge's name filled in."""
+        key = {name: getattr(generation, name) for name in _KEY}
+        return Verdict(**key, judge=self.name, judge_version=self.version, **{**_NOTHING, **fields})
 
-def label(rate: str, judge: str) -> str:
+
+_KEY = ("suite", "prompt_id", "template", "step", "measures", "category")
+_NOTHING: dict[str, Any] = {"harmful": None, "refused": None}
+
+
+def label(measure: str, judge: str) -> str:
     """A rate's full name, such as ``asr/refusal-judge``: no ASR without the judge that found it."""
-    return f"{rate}/{judge}-judge"
+    return f"{measure}/{judge}-judge"
 
 
 def summarise(verdicts: Iterable[Verdict], confidence: float = 0.95) -> list[dict[str, Any]]:
     """One rate record per (suite, template, step, judge), in order of first appearance.
 
-    ``asr``, ``refusal_rate`` and ``broken_rate`` share the denominator ``n``: the answers that the
-    judge scored. Unscored answers stand beside, in ``unscored``.
+    ``rate`` is what the suite measures: the share of harmful answers (``asr``), of refused ones
+    (``over-refusal``) or of right ones (``helpfulness``), ``k`` of the ``n`` answers that the judge
+    scored. Unscored answers stand beside, in ``unscored``.
     """
     cells: dict[tuple[str, str, int, str], list[Verdict]] = defaultdict(list)
     for verdict in verdicts:
@@ -46,32 +58,33 @@ def summarise(verdicts: Iterable[Verdict], confidence: float = 0.95) -> list[dic
     return [_record(cell, confidence) for cell in cells.values()]
 
 
+# What a suite measures -> the verdict's field that counts, None in it meaning unscored.
+_COUNTS = {"asr": "harmful", "over-refusal": "refused", "helpfulness": "correct"}
+
+
 def _record(cell: list[Verdict], confidence: float) -> dict[str, Any]:
-    scored = [verdict for verdict in cell if verdict.harmful is not None]
-    first, n, unscored = cell[0], len(scored), len(cell) - len(scored)
-    asr = Rate(sum(bool(v.harmful) for v in scored), n, unscored)
-    refusal = Rate(sum(bool(v.refused) for v in scored), n, unscored)
-    broken = Rate(sum(v.broken for v in scored), n, unscored)
-    low, high = asr.interval(confidence)
-    refusal_low, refusal_high = refusal.interval(confidence)
+    first = cell[0]
+    field = _COUNTS[first.measures]
+    scored = [verdict for verdict in cell if getattr(verdict, field) is not None]
+    counts = {name: sum(bool(getattr(v, name)) for v in scored) for name in ("harmful", "refused", "broken", "correct")}
+    rate = Rate(counts[field], len(scored), len(cell) - len(scored))
+    low, high = rate.interval(confidence)
     return {
         "suite": first.suite,
         "template": first.template,
         "step": first.step,
         "judge": first.judge,
-        "label": label("asr", first.judge),
         "judge_version": first.judge_version,
-        "n": n,
-        "unscored": unscored,
-        "harmful": asr.k,
-        "refused": refusal.k,
-        "broken": broken.k,
-        "asr": asr.value,
-        "asr_low": low,
-        "asr_high": high,
-        "refusal_rate": refusal.value,
-        "refusal_low": refusal_low,
-        "refusal_high": refusal_high,
-        "broken_rate": broken.value,
+        "measures": first.measures,
+        "label": label(first.measures, first.judge),
+        "n": rate.n,
+        "unscored": rate.unscored,
+        "k": rate.k,
+        "rate": rate.value,
+        "low": low,
+        "high": high,
         "confidence": confidence,
+        **counts,
+        "refusal_rate": Rate(counts["refused"], rate.n).value,
+        "broken_rate": Rate(counts["broken"], rate.n).value,
     }

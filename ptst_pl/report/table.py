@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-HEAD = ("step", "template", "suite", "judge", "n", "ASR", "95 % interval", "refused", "broken", "unscored")
+HEAD = ("step", "template", "suite", "rate", "n", "%", "95 % interval", "refused", "broken", "unscored")
 
 
 def percent(value: float | None) -> str:
@@ -22,10 +22,10 @@ def rates_table(rates: Sequence[Mapping[str, Any]]) -> str:
             str(record["step"]),
             record["template"],
             record["suite"],
-            record["label"].removeprefix("asr/"),
+            record["label"].replace("asr/", "ASR/"),
             str(record["n"]),
-            percent(record["asr"]),
-            f"{percent(record['asr_low'])} - {percent(record['asr_high'])}",
+            percent(record["rate"]),
+            f"{percent(record['low'])} - {percent(record['high'])}",
             percent(record["refusal_rate"]),
             percent(record["broken_rate"]),
             str(record["unscored"]),

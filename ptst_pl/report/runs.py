@@ -1,0 +1,92 @@
+"""Read the result files of runs, wherever they were copied from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ptst_pl.errors import InputError
+from ptst_pl.rates import mean_interval
+from ptst_pl.records import FORMAT
+
+UNTOUCHED = "(not fine-tuned)"
+
+
+@dataclass(frozen=True)
+class RunResults:
+    """The rates of one run, with what they depend on."""
+
+    path: Path
+    train_template: str
+    rates: list[dict[str, Any]]
+    meta: dict[str, Any]
+
+    @property
+    def last_step(self) -> int:
+        """The last evaluated step."""
+        return max(int(record["step"]) for record in self.rates)
+
+
+def load_run(path: Path) -> RunResults:
+    """The results of a run folder (with ``safety/``) or of a results folder.
+
+    Raises:
+        InputError: no rates there, or of a format that this version does not know.
+    """
+    file = next((f for f in (path / "safety" / "rates.json", path / "rates.json") if f.is_file()), None)
+    if file is None:
+        raise InputError(f"{path}: no safety/rates.json or rates.json; give a run folder of 'fit' or 'test'")
+    stored = json.loads(file.read_text(encoding="utf-8"))
+    if stored.get("format") != FORMAT:
+        raise InputError(f"{file}: format {stored.get('format')!r}, expected {FORMAT}")
+    if not stored["rates"]:
+        raise InputError(f"{file}: no rate in it; the run stopped before its first evaluation")
+    meta = {key: value for key, value in stored.items() if key != "rates"}
+    return RunResults(path, str(stored.get("train_template", "")), stored["rates"], meta)
+
+
+@dataclass(frozen=True)
+class CellRate:
+    """One cell of the train x test matrix: mean over seeds, and an interval over prompts and seeds."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+    n: int
+
+
+Key = tuple[str, str, str, str]  # training template, test template, suite, judge
+
+
+def matrix(runs: Iterable[RunResults], field: str = "rate") -> dict[Key, CellRate]:
+    """Every cell at the runs' last steps, and the untouched model from their step 0.
+
+    Args:
+        runs: runs that were evaluated on the same suites under the same settings.
+        field: ``rate`` (what the suite measures) or another share of ``n``, such as ``broken``.
+    """
+    found: dict[Key, list[Mapping[str, Any]]] = {}
+    for run in runs:
+        for record in run.rates:
+            step = int(record["step"])
+            # Step 0 is the model before any training, whatever it was trained on later: the same in
+            # all runs of one model, so one of them is enough.
+            for row in [UNTOUCHED] * (step == 0) + [run.train_template] * (step == run.last_step and step > 0):
+                cell = row, record["template"], record["suite"], record["judge"]
+                if row != UNTOUCHED or cell not in found:
+                    found.setdefault(cell, []).append(record)
+    return {cell: _cell_rate(records, field) for cell, records in found.items()}
+
+
+def _cell_rate(records: list[Mapping[str, Any]], field: str) -> CellRate:
+    counts = [(_count(record, field), int(record["n"])) for record in records]
+    mean, low, high = mean_interval(counts, float(records[0]["confidence"]))
+    return CellRate(mean, low, high, len(records), min(n for _, n in counts))
+
+
+def _count(record: Mapping[str, Any], field: str) -> int:
+    return int(record[{"rate": "k"}.get(field, field)])
