@@ -236,16 +236,29 @@ class FineTuner(LightningModule):
         Raises:
             InputError: the checkpoint belongs to another method, rank or model.
         """
-        wanted = set(self.state_dict())
-        missing, extra = sorted(wanted - set(state_dict)), sorted(set(state_dict) - wanted)
-        if missing or extra:
-            example = f"missing {missing[0]!r}" if missing else f"unexpected {extra[0]!r}"
+        own = self.state_dict()
+        missing, extra = sorted(set(own) - set(state_dict)), sorted(set(state_dict) - set(own))
+        shapes = [name for name in own if name in state_dict and own[name].shape != state_dict[name].shape]
+        if missing or extra or shapes:
+            kind = "missing" if missing else "unexpected" if extra else "of another shape:"
+            example = [*missing, *extra, *shapes][0]
             raise InputError(
-                f"the checkpoint does not fit this model and method {self.method!r}: {example} "
-                f"({len(missing)} missing, {len(extra)} unexpected)"
+                f"the checkpoint does not fit this model and method {self.method!r}: {kind} {example!r} "
+                f"({len(missing)} missing, {len(extra)} unexpected, {len(shapes)} of another shape)"
             )
         return super().load_state_dict(state_dict, strict=False, assign=assign)
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note the adapter's scale, which no tensor shows."""
+        checkpoint["lora_alpha"] = self.lora.alpha if self.method == "lora" else None
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remember the checkpoint's own step: ``test`` does not restore it (pitfall F2)."""
+        """Remember the checkpoint's own step: ``test`` does not restore it (pitfall F2).
+
+        Raises:
+            InputError: the adapter was trained with another ``lora.alpha``.
+        """
+        alpha = checkpoint.get("lora_alpha")
+        if self.method == "lora" and alpha not in (None, self.lora.alpha):
+            raise InputError(f"the checkpoint was trained with lora.alpha {alpha}, the config says {self.lora.alpha}")
         self.loaded_step = int(checkpoint["global_step"])
