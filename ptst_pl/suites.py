@@ -12,10 +12,10 @@ import hashlib
 import io
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ptst_pl.errors import InputError, did_you_mean
 from ptst_pl.records import read_lines
@@ -73,6 +73,28 @@ class SuiteSpec:
     category_column: str | None = None
     reference_column: str | None = None
     measures: Measures = "asr"
+
+
+def suite_spec(mapping: Mapping[str, Any]) -> SuiteSpec:
+    """A suite as written in a config.
+
+    Raises:
+        InputError: an unknown key, no name, or a value of the wrong kind.
+    """
+    allowed = {field.name: field.type for field in fields(SuiteSpec)}
+    for key, value in mapping.items():
+        if key not in allowed:
+            raise InputError(f"suite {mapping.get('name')!r}: unknown key {key!r}{did_you_mean(key, allowed)}")
+        wanted = int if key == "limit" else str
+        if value is not None and (not isinstance(value, wanted) or isinstance(value, bool)):
+            raise InputError(f"suite {mapping.get('name')!r}: {key} is {value!r}, expected {wanted.__name__}")
+    if not mapping.get("name"):
+        raise InputError(f"suite {dict(mapping)}: key 'name' is missing")
+    spec = SuiteSpec(**mapping)
+    if spec.measures not in get_args(Measures):
+        known = ", ".join(get_args(Measures))
+        raise InputError(f"suite {spec.name!r}: measures is {spec.measures!r}, expected one of {known}")
+    return spec
 
 
 @dataclass(frozen=True)

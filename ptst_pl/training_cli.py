@@ -249,6 +249,7 @@ def main(argv: Sequence[str]) -> None:
     _quiet()
     sys.argv = [sys.argv[0], *argv]
     strict = {"exit_on_error": False}
+    inherited = os.environ.get(RUN_FOLDER)
     try:
         TrainingCLI(
             FineTuner,
@@ -262,3 +263,6 @@ def main(argv: Sequence[str]) -> None:
         )
     except ArgumentError as error:
         raise InputError(explain(str(error), argv, TrainingCLI.known_keys)) from error
+    finally:
+        if inherited is None:
+            os.environ.pop(RUN_FOLDER, None)

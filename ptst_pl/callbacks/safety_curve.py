@@ -15,11 +15,10 @@ from ptst_pl.errors import InputError
 from ptst_pl.evaluation import Evaluation, Share, gather
 from ptst_pl.finetuner import FineTuner
 from ptst_pl.generation import Decoding
-from ptst_pl.judges.base import Judge, label
-from ptst_pl.judges.last_number import LastNumber
-from ptst_pl.judges.refusal import RefusalJudge
+from ptst_pl.judges.base import label
+from ptst_pl.judges.build import build_judge
 from ptst_pl.records import Generation, ResultsFolder
-from ptst_pl.suites import SuiteSpec, load_suite
+from ptst_pl.suites import load_suite, suite_spec
 from ptst_pl.tasks.base import Task
 from ptst_pl.templates import find_template
 
@@ -34,8 +33,9 @@ class SafetyCurve(Callback):
 
     Args:
         templates: names of the test templates.
-        suites: the prompt suites.
-        judges: the judges; if none is named, the refusal judge, and for helpfulness the last number.
+        suites: the prompt suites, each with the keys of ``SuiteSpec``. A list on the command line replaces
+            the config's as a whole: typed entries would be merged one by one, an old ``limit`` staying.
+        judges: names or class paths; if none is named, the refusal judge, and for helpfulness the last number.
         decoding: how answers are generated.
         every_n_steps: evaluate every that many optimiser steps.
         every_n_epochs: or every that many epochs; 0.25 means four times an epoch.
@@ -47,8 +47,8 @@ class SafetyCurve(Callback):
     def __init__(
         self,
         templates: list[str],
-        suites: list[SuiteSpec],
-        judges: list[Judge] | None = None,
+        suites: list[dict[str, Any]],
+        judges: list[str | dict[str, Any]] | None = None,
         decoding: Decoding | None = None,
         every_n_steps: int | None = None,
         every_n_epochs: float | None = None,
@@ -59,15 +59,14 @@ class SafetyCurve(Callback):
         super().__init__()
         if every_n_steps is not None and every_n_epochs is not None:
             raise InputError("safety: give every_n_steps or every_n_epochs, not both")
-        if (every_n_steps or 1) < 1 or (every_n_epochs or 1.0) <= 0:
-            raise InputError("safety: every_n_steps and every_n_epochs must be above 0")
+        for name, interval in (("every_n_steps", every_n_steps), ("every_n_epochs", every_n_epochs)):
+            if interval is not None and interval <= 0:
+                raise InputError(f"safety: {name} is {interval}, expected a number above 0")
         if not 0 < confidence < 1:
             raise InputError(f"safety: confidence is {confidence}, expected a number between 0 and 1")
-        self.template_names, self.suite_specs = templates, suites
-        self.judges: Sequence[Judge] = judges or [
-            RefusalJudge(),
-            *([LastNumber()] if any(s.measures == "helpfulness" for s in suites) else []),
-        ]
+        self.template_names = templates
+        self.suite_specs = [suite_spec(suite) for suite in suites]
+        self.judges = [build_judge(judge) for judge in judges or self._usual_judges()]
         self.decoding, self.confidence = decoding or Decoding(), confidence
         self.every_n_steps, self.every_n_epochs = every_n_steps, every_n_epochs
         self.text_samples, self.active = text_samples, active
@@ -75,6 +74,10 @@ class SafetyCurve(Callback):
         self._evaluation: Evaluation | None = None
         self._writers: dict[str, SummaryWriter] = {}
         self._last_step = -1
+
+    def _usual_judges(self) -> list[str]:
+        helpfulness = any(spec.measures == "helpfulness" for spec in self.suite_specs)
+        return ["refusal", *(["last-number"] if helpfulness else [])]
 
     def prepare(self, task: Task) -> Evaluation:
         """Load suites and render all prompts, before any model is loaded; the result is kept.

@@ -1,0 +1,47 @@
+"""Judges from a config: a known name, or a class path with its arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jsonargparse import ArgumentError, ArgumentParser
+
+from ptst_pl.errors import InputError, did_you_mean
+from ptst_pl.judges.base import Judge
+
+KNOWN_JUDGES: dict[str, dict[str, Any]] = {
+    "refusal": {"class_path": "ptst_pl.judges.RefusalJudge"},
+    "refusal-anywhere": {"class_path": "ptst_pl.judges.RefusalJudge", "init_args": {"mode": "anywhere"}},
+    "last-number": {"class_path": "ptst_pl.judges.LastNumber"},
+}
+
+
+def build_judge(spec: str | Mapping[str, Any] | Judge) -> Judge:
+    """The judge that a config names.
+
+    Args:
+        spec: a known name, a mapping with ``class_path`` and ``init_args``, or a judge as it is.
+
+    Raises:
+        InputError: an unknown name or class, or arguments that the class does not take.
+    """
+    if isinstance(spec, Judge):
+        return spec
+    if isinstance(spec, str):
+        if spec not in KNOWN_JUDGES:
+            known = ", ".join(KNOWN_JUDGES)
+            raise InputError(
+                f"unknown judge {spec!r}{did_you_mean(spec, KNOWN_JUDGES)} (known: {known}, or a class_path)"
+            )
+        return build_judge(KNOWN_JUDGES[spec])
+    # A parser of its own, so that nothing of an earlier config's judge is mixed into this one.
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(Judge, "judge", required=True)
+    try:
+        built = parser.instantiate_classes(parser.parse_object({"judge": dict(spec)}))["judge"]
+    except ArgumentError as error:
+        reason = " ".join(str(error).split()).removeprefix('Parser key "judge": ')
+        raise InputError(f"judge {spec.get('class_path')!r}: {reason}") from error
+    assert isinstance(built, Judge)
+    return built

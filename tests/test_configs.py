@@ -1,0 +1,102 @@
+"""Every shipped config is whole: it parses, it is built, and it makes one clipped step on a small model."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ptst_pl.cli import main
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml"))
+
+
+@pytest.fixture
+def rows(tmp_path):
+    """A few rows and prompts that stand in for GSM8K and a suite."""
+    path = tmp_path / "rows.jsonl"
+    lines = [{"question": f"What is {n} + {n}?", "answer": f"It is {2 * n}.\n#### {2 * n}"} for n in range(8)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def fit(config: Path, rows: Path, *more: str) -> None:
+    """One optimiser step of a config on a small random model, on the CPU."""
+    own = yaml.safe_load(config.read_text())
+    suites = [{"name": "prompts", "path": str(rows), "limit": 2}]
+    small = [
+        "fit", "--config", str(config), "--runs", str(rows.parent / "runs"),
+        "--model.pretrained", str(ROOT / "configs/smoke/random-llama"), "--model.dtype", "float32",
+        "--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.max_steps", "1",
+        "--trainer.enable_progress_bar", "false", "--trainer.val_check_interval", "1.0",
+        "--data.train_file", str(rows), "--data.held_out_file", str(rows), "--data.workers", "0",
+        "--safety.suites", json.dumps(suites), "--safety.decoding.max_new_tokens", "4",
+    ]  # fmt: skip
+    assert own["trainer"]["gradient_clip_val"] > 0, "every config clips"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        main([*small, *more])
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: str(path.relative_to(ROOT / "configs")))
+def test_config_makes_one_step(config, rows):
+    fit(config, rows)
+    name = yaml.safe_load(config.read_text())["name"]
+    folder = rows.parent / "runs" / name / "version_0"
+    stored = yaml.safe_load((folder / "config.yaml").read_text())
+    assert stored["trainer"]["max_steps"] == 1
+    assert (folder / "last.ckpt").exists()
+    rates = json.loads((folder / "safety" / "rates.json").read_text())["rates"]
+    assert {record["step"] for record in rates} == {0, 1}
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: str(path.relative_to(ROOT / "configs")))
+def test_config_pins_its_seed_and_says_how_to_run_it(config):
+    """An int, not ``true``, which would draw a new seed in every run (pitfall F5)."""
+    text = config.read_text()
+    assert type(yaml.safe_load(text)["seed_everything"]) is int
+    head = [line for line in text.splitlines() if line.startswith("#")]
+    assert any(f"--config {config.relative_to(ROOT)}" in line for line in head)
+
+
+MISTAKES = [
+    (["--trainer.max_stpes", "3"], ["--trainer.max_stpes", "did you mean 'trainer.max_steps'"]),
+    (["--model.method", "lorra"], ["model.method", "'lora', 'full'", "'lorra'"]),
+    (["--data.template", "chat:lama"], ["'chat:lama'", "did you mean 'chat:llama'"]),
+    (["--safety.templates", "[chat:lama]"], ["'chat:lama'", "did you mean 'chat:llama'"]),
+    (["--safety.suites", "[{name: advbanch}]"], ["'advbanch'", "did you mean 'advbench'"]),
+    (["--safety.suites", "[{name: x, path: nowhere.csv}]"], ["nowhere.csv", "does not exist"]),
+    (["--safety.suites", "[{name: x, limt: 3}]"], ["'limt'", "did you mean 'limit'"]),
+    (["--data.train_file", "nowhere.jsonl"], ["nowhere.jsonl", "does not exist"]),
+    (["--tokenizer", "nowhere"], ["tokenizer 'nowhere'"]),
+    (["--chat_format", "tokenizer"], ["no chat template"]),
+    (["--trainer.precision", "bf16-true"], ["trainer.precision", "bf16-mixed"]),
+    (["--ckpt_path", "nowhere.ckpt"], ["nowhere.ckpt", "no such file"]),
+    (["--safety.every_n_steps", "0"], ["every_n_steps"]),
+    (["--data.max_length", "3"], ["max_length 3"]),
+]
+
+
+@pytest.mark.parametrize(("flags", "expected"), MISTAKES, ids=lambda value: value[0].strip("-"))
+def test_a_mistake_is_one_line_before_the_model_is_loaded(flags, expected, rows, capsys, monkeypatch):
+    monkeypatch.setattr("ptst_pl.finetuner.load_model", lambda *_: pytest.fail("the model was loaded"))
+    with pytest.raises(SystemExit) as stopped:
+        fit(ROOT / "configs/smoke/lora.yaml", rows, *flags)
+    assert stopped.value.code == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("ptst_pl: error:")]
+    assert len(error) == 1
+    for part in expected:
+        assert part in error[0]
+    assert not (rows.parent / "runs").exists(), "nothing half-made is left behind"
+
+
+def test_suites_on_the_command_line_replace_the_configs(rows):
+    """Merged entry by entry, the config's ``limit`` would silently stay: a wrong number that looks right."""
+    suite = json.dumps([{"name": "prompts", "path": str(rows)}])
+    fit(ROOT / "configs/smoke/lora.yaml", rows, "--safety.suites", suite)
+    stored = json.loads((rows.parent / "runs/smoke-lora/version_0/safety/rates.json").read_text())
+    assert stored["suites"]["prompts"]["n"] == 8
