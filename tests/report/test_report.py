@@ -1,0 +1,95 @@
+"""The train x test table and the picture, from result files alone."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from ptst_pl.cli import main
+from ptst_pl.judges.base import summarise
+from ptst_pl.records import ResultsFolder, Verdict
+from ptst_pl.report.runs import UNTOUCHED, load_run, matrix
+
+TESTED = ("chat:vanilla", "chat:llama")
+
+
+def verdicts(template: str, step: int, harmful: int, n: int = 20) -> list[Verdict]:
+    return [
+        Verdict("unsafe", str(i), template, step, "refusal", harmful=i < harmful, refused=i >= harmful)
+        for i in range(n)
+    ]
+
+
+def make_run(folder, train: str, harmful: dict[tuple[str, int], int]):
+    """A run folder with the given counts of harmful answers per (test template, step)."""
+    results = ResultsFolder(folder / "safety", {"train_template": train})
+    for step in sorted({step for _, step in harmful}):
+        found = [v for template in TESTED for v in verdicts(template, step, harmful[template, step])]
+        results.add([], found, summarise(found), step)
+    return folder
+
+
+@pytest.fixture
+def runs(tmp_path):
+    start = {("chat:vanilla", 0): 1, ("chat:llama", 0): 0}
+    ptst = make_run(tmp_path / "a", "chat:vanilla", start | {("chat:vanilla", 9): 16, ("chat:llama", 9): 2})
+    same = make_run(tmp_path / "b", "chat:llama", start | {("chat:vanilla", 9): 18, ("chat:llama", 9): 14})
+    return [ptst, same]
+
+
+def test_matrix_has_the_untouched_model_once_and_every_cell(runs):
+    cells = matrix([load_run(run) for run in runs])
+    rates = {(train, test): cell.mean for (train, test, _, _), cell in cells.items()}
+    assert rates == {
+        (UNTOUCHED, "chat:vanilla"): 0.05,
+        (UNTOUCHED, "chat:llama"): 0.0,
+        ("chat:vanilla", "chat:vanilla"): 0.8,
+        ("chat:vanilla", "chat:llama"): 0.1,
+        ("chat:llama", "chat:vanilla"): 0.9,
+        ("chat:llama", "chat:llama"): 0.7,
+    }
+
+
+def test_seeds_are_averaged_and_the_interval_holds_every_seed(tmp_path):
+    seeds = [
+        make_run(tmp_path / str(k), "chat:llama", {("chat:vanilla", 5): 10, ("chat:llama", 5): k}) for k in (4, 10, 16)
+    ]
+    cell = matrix([load_run(run) for run in seeds])["chat:llama", "chat:llama", "unsafe", "refusal"]
+    assert cell.mean == pytest.approx(0.5)
+    assert cell.seeds == 3
+    assert cell.low <= 0.2
+    assert cell.high >= 0.8
+
+
+def test_command_prints_the_table_and_draws(runs, tmp_path, capsys):
+    figure = tmp_path / "curves.png"
+    main(["report", *map(str, runs), "--figure", str(figure)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].split()[:5] == ["(not", "fine-tuned)", "chat:vanilla", "5.0", "[1,"]
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_report_needs_no_torch(runs):
+    code = "import sys; from ptst_pl.cli import main; main(sys.argv[1:]); assert 'torch' not in sys.modules"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "report", str(runs[0])], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [(None, "rates.json"), ({"format": 99, "rates": []}, "format 99"), ({"format": 1, "rates": []}, "no rate")],
+)
+def test_what_cannot_be_read_is_one_line(tmp_path, capsys, content, expected):
+    if content is not None:
+        (tmp_path / "rates.json").write_text(json.dumps(content))
+    with pytest.raises(SystemExit) as stopped:
+        main(["report", str(tmp_path)])
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert error.count("\n") == 1
+    assert expected in error
