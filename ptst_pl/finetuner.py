@@ -87,7 +87,6 @@ class FineTuner(LightningModule):
         if self.net is not None:
             return
         model = load_model(self.pretrained, self.dtype_name, self.attention, self.trainer.strategy.root_device.type)
-        model.config.use_cache = False
         self.net = add_lora(model, self.lora) if self.method == "lora" else model
         self.net.train()
         facts = describe(self.net)

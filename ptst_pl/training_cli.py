@@ -18,7 +18,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 import ptst_pl.judges
 import ptst_pl.tasks  # noqa: F401  (short class names in configs)
-from ptst_pl.callbacks import AtomicCheckpointIO, Checkpoints, ProgressBar, SafetyCurve, SaveAdapter
+from ptst_pl.callbacks import AtomicCheckpointIO, Checkpoints, ProgressBar, SafetyCurve, SaveModel
 from ptst_pl.config_errors import explain
 from ptst_pl.errors import InputError
 from ptst_pl.evaluation import last_rates
@@ -141,7 +141,7 @@ class TrainingCLI(LightningCLI):
             purge: dict[str, Any] = {"purge_step": _step_of(config["ckpt_path"]) + 1} if self.resumed else {}
             kwargs["logger"] = TensorBoardLogger(self.folder.parent, name="", version=self.folder.name, **purge)
             kwargs["plugins"] = [*(config["trainer"]["plugins"] or []), AtomicCheckpointIO()]
-            extra += [Checkpoints(config["checkpoint_every_n_steps"], config["keep_checkpoints"]), SaveAdapter()]
+            extra += [Checkpoints(config["checkpoint_every_n_steps"], config["keep_checkpoints"]), SaveModel()]
         else:
             kwargs["enable_checkpointing"] = False
         self.trainer_defaults["callbacks"] = extra

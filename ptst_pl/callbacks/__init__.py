@@ -1,7 +1,7 @@
-"""Lightning callbacks: the safety curve, checkpoints, the exported adapter."""
+"""Lightning callbacks: the safety curve, checkpoints, the saved model."""
 
-from ptst_pl.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints, SaveAdapter
+from ptst_pl.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints, SaveModel
 from ptst_pl.callbacks.progress import ProgressBar
 from ptst_pl.callbacks.safety_curve import SafetyCurve
 
-__all__ = ["AtomicCheckpointIO", "Checkpoints", "ProgressBar", "SafetyCurve", "SaveAdapter"]
+__all__ = ["AtomicCheckpointIO", "Checkpoints", "ProgressBar", "SafetyCurve", "SaveModel"]

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or absent, a stop that loses nothing, and the adapter at the end."""
+"""Checkpoints that are whole or absent, a stop that loses nothing, and the model at the end."""
 
 from __future__ import annotations
 
@@ -153,20 +153,24 @@ def _random_state(device: torch.device) -> dict[str, Tensor]:
     return state | {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else state
 
 
-class SaveAdapter(Callback):
-    """At the end of training, the adapter in peft's own format: ``adapter/`` in the run folder."""
+class SaveModel(Callback):
+    """At the end of training, the result in Hugging Face's own formats, in the run folder.
+
+    LoRA gives ``adapter/`` for ``PeftModel.from_pretrained``; full fine-tuning gives ``model/``, with
+    the tokenizer, for ``AutoModelForCausalLM.from_pretrained``.
+    """
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write a fresh folder beside the old one, then swap."""
         assert isinstance(pl_module, FineTuner)
-        if not trainer.is_global_zero or not isinstance(pl_module.network, PeftModel):
+        if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        if trainer.fast_dev_run:  # type: ignore[attr-defined]
-            return
-        target = _folder(trainer) / "adapter"
-        temporary, old = (target.with_name(f".adapter.{os.getpid()}.{kind}.tmp") for kind in ("new", "old"))
-        pl_module.network.save_pretrained(str(temporary))
-        if target.exists():
-            os.replace(target, old)
+        adapter = isinstance(pl_module.network, PeftModel)
+        target = Path(trainer.log_dir or trainer.default_root_dir) / ("adapter" if adapter else "model")
+        temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        pl_module.network.save_pretrained(str(temporary))  # type: ignore[operator]
+        if not adapter:
+            trainer.datamodule.encoder.tokenizer.save_pretrained(str(temporary))  # type: ignore[attr-defined]
+        shutil.rmtree(target, ignore_errors=True)
         os.replace(temporary, target)
-        shutil.rmtree(old, ignore_errors=True)
