@@ -15,10 +15,12 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 import ptst_pl.judges
 import ptst_pl.tasks  # noqa: F401  (short class names in configs)
 from ptst_pl.callbacks import AtomicCheckpointIO, Checkpoints, ProgressBar, SafetyCurve, SaveModel
+from ptst_pl.callbacks.folder import run_folder
 from ptst_pl.config_errors import explain
 from ptst_pl.errors import InputError
 from ptst_pl.evaluation import last_rates
@@ -47,7 +49,7 @@ class SaveRunConfig(SaveConfigCallback):
             return
         self.already_saved = True
         text = self.parser.dump(self.config, skip_none=False)
-        folder = Path(trainer.log_dir or trainer.default_root_dir)
+        folder = run_folder(trainer)
         target, number = folder / "config.yaml", 1
         while target.exists() and target.read_text(encoding="utf-8") != text:
             target, number = folder / f"config-{number}.yaml", number + 1
@@ -118,6 +120,8 @@ class TrainingCLI(LightningCLI):
         home = self._home()
         if RUN_FOLDER in os.environ:
             return Path(os.environ[RUN_FOLDER])
+        if rank_zero_only.rank:
+            return home  # started by torchrun or SLURM: only rank 0 writes, and only it makes a folder
         own = checkpoint is not None and checkpoint.parent.parent.resolve() == home.resolve()
         if self.subcommand == "fit":
             folder = checkpoint.parent if own and checkpoint else new_version(home)

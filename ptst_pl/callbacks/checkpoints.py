@@ -19,6 +19,7 @@ from peft import PeftModel
 from torch import Tensor
 
 from ptst_pl.evaluation import gather
+from ptst_pl.callbacks.folder import run_folder
 from ptst_pl.finetuner import FineTuner
 from ptst_pl.records import write_atomically
 from ptst_pl.runs import LAST
@@ -58,7 +59,7 @@ class Checkpoints(Checkpoint):
         """Nothing to save yet at the step that training starts from; listen for Ctrl-C."""
         self._saved_step = self._step = trainer.global_step
         if trainer.is_global_zero:
-            _sweep(_folder(trainer))
+            _sweep(run_folder(trainer))
         if threading.current_thread() is threading.main_thread():
             self._previous = signal.signal(signal.SIGINT, self._on_interrupt)
 
@@ -117,7 +118,7 @@ class Checkpoints(Checkpoint):
 
     def _save(self, trainer: Trainer) -> None:
         self._saved_step = trainer.global_step
-        folder = _folder(trainer)
+        folder = run_folder(trainer)
         path = folder / f"step-{trainer.global_step:06d}.ckpt"
         trainer.save_checkpoint(path, weights_only=False)
         if not trainer.is_global_zero:
@@ -133,10 +134,6 @@ class Checkpoints(Checkpoint):
         steps = sorted(folder.glob("step-*.ckpt"), key=lambda file: (file.stat().st_mtime_ns, file.name))
         for old in steps[: -self.keep] if self.keep > 0 else []:
             old.unlink()
-
-
-def _folder(trainer: Trainer) -> Path:
-    return Path(trainer.log_dir or trainer.default_root_dir)
 
 
 def _sweep(folder: Path) -> None:
@@ -166,7 +163,7 @@ class SaveModel(Callback):
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         adapter = isinstance(pl_module.network, PeftModel)
-        target = Path(trainer.log_dir or trainer.default_root_dir) / ("adapter" if adapter else "model")
+        target = run_folder(trainer) / ("adapter" if adapter else "model")
         temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         pl_module.network.save_pretrained(str(temporary))  # type: ignore[operator]

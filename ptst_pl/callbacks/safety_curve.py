@@ -11,6 +11,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from ptst_pl.callbacks.folder import run_folder
 from ptst_pl.errors import InputError
 from ptst_pl.evaluation import Evaluation, Share, gather
 from ptst_pl.finetuner import FineTuner
@@ -143,7 +144,7 @@ class SafetyCurve(Callback):
 
     def _results(self, trainer: Trainer) -> ResultsFolder:
         task = trainer.datamodule  # type: ignore[attr-defined]
-        folder = self.results_folder or Path(trainer.log_dir or trainer.default_root_dir) / "safety"
+        folder = self.results_folder or run_folder(trainer) / "safety"
         meta = {"train_template": task.template_name, **self.prepare(task).meta()}
         return ResultsFolder(folder, meta)
 
@@ -170,8 +171,8 @@ class SafetyCurve(Callback):
         if trainer.is_global_zero:
             verdicts, rates = evaluation.judge(generations)
             results.add(generations, verdicts, rates, step)
-            if pl_module.trainer.training or trainer.state.fn == "fit":
-                self._draw(Path(trainer.log_dir or "."), step, generations, rates)
+            if trainer.state.fn == "fit":
+                self._draw(run_folder(trainer), step, generations, rates)
         trainer.strategy.barrier()
 
     # ---- TensorBoard ------------------------------------------------------------------------

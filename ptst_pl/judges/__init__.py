@@ -1,7 +1,8 @@
 """Judges: functions from generations to verdicts."""
 
 from ptst_pl.judges.base import Judge
+from ptst_pl.judges.exact import ExactJudge
 from ptst_pl.judges.last_number import LastNumber
 from ptst_pl.judges.refusal import RefusalJudge
 
-__all__ = ["Judge", "LastNumber", "RefusalJudge"]
+__all__ = ["ExactJudge", "Judge", "LastNumber", "RefusalJudge"]

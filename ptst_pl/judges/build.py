@@ -13,6 +13,7 @@ from ptst_pl.judges.base import Judge
 KNOWN_JUDGES: dict[str, dict[str, Any]] = {
     "refusal": {"class_path": "ptst_pl.judges.RefusalJudge"},
     "refusal-anywhere": {"class_path": "ptst_pl.judges.RefusalJudge", "init_args": {"mode": "anywhere"}},
+    "exact": {"class_path": "ptst_pl.judges.ExactJudge"},
     "last-number": {"class_path": "ptst_pl.judges.LastNumber"},
 }
 
