@@ -120,7 +120,7 @@ class TrainingCLI(LightningCLI):
         home = self._home()
         if RUN_FOLDER in os.environ:
             return Path(os.environ[RUN_FOLDER])
-        if rank_zero_only.rank:
+        if getattr(rank_zero_only, "rank", 0):
             return home  # started by torchrun or SLURM: only rank 0 writes, and only it makes a folder
         own = checkpoint is not None and checkpoint.parent.parent.resolve() == home.resolve()
         if self.subcommand == "fit":

@@ -18,8 +18,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from peft import PeftModel
 from torch import Tensor
 
-from ptst_pl.evaluation import gather
 from ptst_pl.callbacks.folder import run_folder
+from ptst_pl.evaluation import gather
 from ptst_pl.finetuner import FineTuner
 from ptst_pl.records import write_atomically
 from ptst_pl.runs import LAST
