@@ -231,6 +231,10 @@ class TemplateTokenizer:
 
     def _ids(self, text: str, **options: Any) -> list[int]:
         options.setdefault("add_special_tokens", False)
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"text that is no Unicode (a lone surrogate at character {error.start})") from error
         return list(self.tokenizer(text, **options)["input_ids"])
 
     def _holds_special(self, text: str) -> bool:
@@ -322,7 +326,8 @@ class TemplateTokenizer:
         """
         prompt = self.encode_prompt(template, example.question)
         rendered = self.render(template, example.question)
-        answer = self._answer_ids(prompt, self._leading_of(template), rendered, example.answer) + [self.end_id(template)]
+        leading = self._leading_of(template)
+        answer = [*self._answer_ids(prompt, leading, rendered, example.answer), self.end_id(template)]
         limit = len(prompt) + len(answer) if max_length is None else max_length
         return Encoded(
             input_ids=(prompt + answer)[:limit],
