@@ -47,8 +47,8 @@ class PromptSuite:
 
     @property
     def sha256(self) -> str:
-        """Hash of the prompts' texts and categories, in order."""
-        rows = [[prompt.text, prompt.category] for prompt in self.prompts]
+        """Hash of the prompts' texts, categories and references, in order."""
+        rows = [[p.text, p.category] + ([] if p.reference is None else [p.reference]) for p in self.prompts]
         return hashlib.sha256(json.dumps(rows, ensure_ascii=True).encode()).hexdigest()
 
 
@@ -167,11 +167,12 @@ def _to_prompts(rows: Sequence[dict[str, Any]], spec: SuiteSpec, where: str) -> 
         _to_prompt(row, f"{spec.name}-{number:04d}", columns, f"{where} row {number}")
         for number, row in enumerate(rows, 1)
     ]
-    seen: set[str] = set()
-    for prompt in prompts:
+    seen: dict[str, int] = {}
+    for number, prompt in enumerate(prompts, 1):
         if prompt.id in seen:
-            raise InputError(f"{where}: id {prompt.id!r} stands twice; ids must be unique")
-        seen.add(prompt.id)
+            first = seen[prompt.id]
+            raise InputError(f"{where} row {number}: id {prompt.id!r} stands in row {first} too; ids must be unique")
+        seen[prompt.id] = number
     return prompts
 
 
@@ -179,6 +180,8 @@ def _to_prompt(row: dict[str, Any], number: str, columns: _Columns, where: str) 
     text = row.get(columns.prompt)
     if not isinstance(text, str) or not text.strip():
         raise InputError(f"{where}: column {columns.prompt!r} is empty or no text")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise InputError(f"{where}: column {columns.prompt!r} holds a lone surrogate, which is no Unicode text")
     return Prompt(
         id=_cell(row, columns.id) or number,
         text=text,
@@ -203,15 +206,16 @@ def _column(columns: Iterable[str], wanted: str | None, usual: Sequence[str]) ->
 def _read_file(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise InputError(f"suite file {path} does not exist")
-    if path.suffix == ".jsonl":
+    ending = path.suffix.lower()
+    if ending == ".jsonl":
         return list(read_lines(path))
-    if path.suffix not in (".csv", ".json"):
+    if ending not in (".csv", ".json"):
         raise InputError(f"suite file {path}: ending {path.suffix!r}, expected .csv, .json or .jsonl")
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 (byte {error.start}); save it as UTF-8") from error
-    return _parse_csv(path, text) if path.suffix == ".csv" else _parse_json(path, text)
+    return _parse_csv(path, text) if ending == ".csv" else _parse_json(path, text)
 
 
 def _parse_json(path: Path, text: str) -> list[dict[str, Any]]:
@@ -226,7 +230,7 @@ def _parse_json(path: Path, text: str) -> list[dict[str, Any]]:
 
 def _parse_csv(path: Path, text: str) -> list[dict[str, Any]]:
     try:
-        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
     except csv.Error as error:
         raise InputError(f"{path}: no csv that can be read ({error})") from error
     if not rows:
@@ -236,6 +240,9 @@ def _parse_csv(path: Path, text: str) -> list[dict[str, Any]]:
     # The paper's AdvBench file has one column and no header: its first line is a prompt.
     if len(head) == 1 and head[0].lower() not in usual and len(head[0].split()) > 1:
         return [{"prompt": row[0]} for row in rows]
+    for name in head:
+        if name and head.count(name) > 1:
+            raise InputError(f"{path}: column {name!r} stands twice in the header")
     for number, row in enumerate(rows[1:], 2):
         if len(row) != len(head):
             raise InputError(f"{path} record {number}: {len(row)} fields, expected {len(head)} ({', '.join(head)})")
@@ -263,7 +270,7 @@ def read_hub(repository: str, subset: str | None, split: str) -> list[dict[str, 
     try:
         return [dict(row) for row in datasets.load_dataset(repository, subset, split=split)]
     except Exception as error:  # the hub client raises many kinds; all mean "not to be had"
-        reason = str(error).strip().splitlines()[0]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             f"data set {repository!r} ({split}) cannot be had from the hub ({reason}); give a local file instead"
         ) from error
