@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -127,6 +128,7 @@ def _child(argv: list[str], cwd: str, log: str) -> None:
     for number, name in ((1, ".out"), (2, ".err")):
         os.dup2(os.open(log + name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.chdir(cwd)
+    torch.set_num_threads(1)  # the model is tiny: more threads would only wait for each other
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["ptst_pl"]
     from ptst_pl.cli import main
@@ -231,6 +233,12 @@ class World:
     def newest(self, name: str) -> Path:
         """The newest version folder of a run."""
         return max((self.folder / "runs" / name).glob("version_*"), key=lambda p: int(p.name.split("_")[1]))
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """The small world, for the folders of tests that import this into their conftest."""
+    return World(tmp_path_factory.mktemp("world"))
 
 
 def _write_lines(path: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -1,0 +1,58 @@
+"""Things that must not change the training: how a batch is cut up, the safety curve, the validation."""
+
+import pytest
+from training_fixtures import TRAIN_ROWS, World, assert_same, curve, distance, weights
+
+DROPOUT = ("--model.lora.dropout", "0.1")
+FULL = ("--model.method", "full")
+# 22 rows: the last window of every epoch is short, and with 1x4 it is a window of 2.
+CUTS = {"4x1": (4, 1), "2x2": (2, 2), "1x4": (1, 4)}
+
+
+def cut(size: int, windows: int) -> tuple[str, ...]:
+    return ("--data.init_args.batch_size", str(size), "--trainer.accumulate_grad_batches", str(windows))
+
+
+@pytest.mark.parametrize(("method", "options"), [("lora", ()), ("full", FULL)])
+@pytest.mark.parametrize("clip", [(), ("--trainer.gradient_clip_val", "0.05")], ids=["", "clipped"])
+def test_a_batch_may_be_cut_up_in_any_way(world: World, method, options, clip):
+    """4x1 = 2x2 = 1x4, although the answers are of unequal length and the last window is short."""
+    assert TRAIN_ROWS % 4 == 2
+    runs = world.fits({f"{method}-{len(clip)}-{name}": [*options, *clip, *cut(*parts)] for name, parts in CUTS.items()})
+    whole, *others = runs.values()
+    losses = dict(curve(whole, "train/loss"))
+    assert len(losses) == 12
+    for other in others:
+        assert distance(weights(whole), weights(other)) < 2e-6
+        assert dict(curve(other, "train/loss")) == pytest.approx(losses, rel=1e-6)
+        assert curve(other, "train/tokens") == curve(whole, "train/tokens")
+
+
+def test_training_does_not_feel_the_safety_curve_or_the_validation(world: World):
+    """Bit for bit, with dropout, whose masks come from the random state."""
+    two = ("--trainer.accumulate_grad_batches", "2")
+    plain = [*DROPOUT, *two]
+    validated = [*plain, "--trainer.limit_val_batches", "1.0", "--trainer.num_sanity_val_steps", "1"]
+    runs = world.fits(
+        {
+            "plain": plain,
+            "safety": [*plain, "--safety.active", "true", "--safety.every_n_steps", "1"],
+            "sampled": [*plain, "--safety.active", "true", "--safety.decoding.temperature", "1.0"],
+            "val-1": [*validated, "--trainer.val_check_interval", "1"],
+            "val-3": [*validated, "--trainer.val_check_interval", "3"],
+            "val-epoch": validated,
+        }
+    )
+    plain_run = runs.pop("plain")
+    assert len(curve(plain_run, "train/loss")) == 6
+    for run in runs.values():
+        assert_same(weights(plain_run), weights(run))
+        assert curve(run, "train/loss") == curve(plain_run, "train/loss")
+    assert len(curve(runs["val-1"], "val/loss")) == 12
+
+
+def test_a_different_dropout_mask_would_be_seen(world: World):
+    """The comparisons above can fail: another seed gives another run."""
+    runs = world.fits({"seed-1": DROPOUT, "seed-2": [*DROPOUT, "--seed_everything", "2"]})
+    with pytest.raises(AssertionError, match="differ"):
+        assert_same(weights(runs["seed-1"]), weights(runs["seed-2"]))
