@@ -122,7 +122,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
                 continue
             try:
                 value = json.loads(raw.decode("utf-8-sig" if number == 1 else "utf-8"))
-            except (UnicodeDecodeError, json.JSONDecodeError) as error:
+            except (ValueError, RecursionError) as error:
                 raise InputError(f"{path} line {number}: no JSON object in UTF-8 ({error})") from error
             if not isinstance(value, dict):
                 raise InputError(f"{path} line {number}: found {type(value).__name__}, expected a JSON object")
@@ -142,11 +142,17 @@ class ResultsFolder:
         return self.path / "rates.json"
 
     def rates(self) -> list[dict[str, Any]]:
-        """The stored rate records, oldest first."""
+        """The stored rate records, oldest first.
+
+        Raises:
+            InputError: the file is none of ours.
+        """
         if not self.rates_file.exists():
             return []
-        stored = json.loads(self.rates_file.read_text(encoding="utf-8"))
-        return list(stored["rates"])
+        try:
+            return list(json.loads(self.rates_file.read_text(encoding="utf-8"))["rates"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{self.rates_file}: no file of rates ({error!r}); delete it to start afresh") from error
 
     def steps(self) -> set[int]:
         """Steps whose evaluation is complete: rates are written last."""
@@ -159,26 +165,32 @@ class ResultsFolder:
         rates: Iterable[dict[str, Any]],
         step: int,
     ) -> None:
-        """Store one evaluation; an unfinished earlier attempt at the same step is replaced."""
-        keep = self.steps() - {step}
+        """Store one evaluation; an earlier attempt at the same step is replaced, finished or not."""
+        done = self.steps()
+        keep = done - {step}
+        if step in done:
+            self._keep_rates(keep)
         self._rewrite("generations.jsonl", to_lines(generations), keep)
         self._rewrite("verdicts.jsonl", to_lines(verdicts), keep)
-        self._write_rates([r for r in self.rates() if int(r["step"]) in keep] + list(rates))
+        self._keep_rates(keep, rates)
 
     def forget_after(self, step: int) -> None:
         """Drop everything recorded after ``step``: a future that a resumed run will live again."""
         keep = {done for done in self.steps() if done <= step}
         if self.path.exists():
+            # Rates first: a kill on the way must not leave a step that only seems complete.
+            self._keep_rates(keep)
             self._rewrite("generations.jsonl", "", keep)
             self._rewrite("verdicts.jsonl", "", keep)
-            self._write_rates([r for r in self.rates() if int(r["step"]) in keep])
 
     def _rewrite(self, name: str, more: str, keep: set[int]) -> None:
         path = self.path / name
-        old = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-        kept = "".join(line for line in old if json.loads(line)["step"] in keep)
+        with contextlib.ExitStack() as stack:
+            old = stack.enter_context(path.open(encoding="utf-8", newline="\n")) if path.exists() else ()
+            kept = "".join(line for line in old if json.loads(line)["step"] in keep)
         write_text(path, kept + more)
 
-    def _write_rates(self, rates: list[dict[str, Any]]) -> None:
-        stored = {"format": FORMAT, **self.meta, "rates": rates}
+    def _keep_rates(self, keep: set[int], more: Iterable[dict[str, Any]] = ()) -> None:
+        kept = [record for record in self.rates() if int(record["step"]) in keep]
+        stored = {"format": FORMAT, **self.meta, "rates": [*kept, *more]}
         write_text(self.rates_file, json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
