@@ -127,8 +127,8 @@ class FineTuner(LightningModule):
         tokens = sums[1].clamp(min=1)
         grads = [p.grad for p in trainable(self.network).values() if p.grad is not None]
         torch._foreach_mul_(grads, undo / tokens)
-        self.log("train/loss", sums[0] / tokens, prog_bar=True, rank_zero_only=True)
-        self.log("train/tokens", sums[1], rank_zero_only=True)
+        self.log("train/loss", sums[0] / tokens, prog_bar=True, logger=False, rank_zero_only=True)
+        self._log_step({"train/loss": sums[0] / tokens, "train/tokens": sums[1]})
         self._train_nll.zero_()
         self._train_tokens.zero_()
 
@@ -146,7 +146,22 @@ class FineTuner(LightningModule):
             torch.nn.utils.clip_grad_value_(parameters, gradient_clip_val)
             return
         norm = torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
-        self.log("train/grad_norm", norm, rank_zero_only=True)
+        self._log_step({"train/grad_norm": norm})
+
+    def _log_step(self, metrics: dict[str, Tensor]) -> None:
+        """Log at the number of the step that is being made.
+
+        Lightning would log behind the step's checkpoint, where a stop loses the point, and one
+        step too low.
+        """
+        step = self.trainer.global_step + 1
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if every and step % every == 0:
+            self._log_at(metrics, step)
+
+    def _log_at(self, metrics: dict[str, Tensor], step: int) -> None:
+        for logger in self.trainer.loggers:
+            logger.log_metrics({name: value.item() for name, value in metrics.items()}, step)
 
     def configure_optimizers(self) -> Any:
         """AdamW over the trained parameters, and the schedule per optimiser step."""
@@ -185,7 +200,10 @@ class FineTuner(LightningModule):
         """Sum over sum, over all batches and ranks; a mean of batch means is another number (C4)."""
         sums = self.trainer.strategy.reduce(torch.stack([self._eval_nll, self._eval_tokens]), reduce_op="sum")
         assert isinstance(sums, Tensor)
-        self.log(name, (sums[0] / sums[1].clamp(min=1)).float(), prog_bar=True, rank_zero_only=True)
+        loss = (sums[0] / sums[1].clamp(min=1)).float()
+        self.log(name, loss, prog_bar=True, logger=False, rank_zero_only=True)
+        if not self.trainer.sanity_checking:
+            self._log_at({name: loss}, self.trainer.global_step)
 
     def on_validation_epoch_start(self) -> None:
         """Start counting."""

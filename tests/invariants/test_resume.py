@@ -15,7 +15,7 @@ VALIDATION = ("--trainer.limit_val_batches", "1.0", "--trainer.val_check_interva
 # name: (options, steps of the whole run, steps to resume from)
 CASES = {
     "dropout, accumulation, cosine with warm-up": ((*DROPOUT, *TWO, *COSINE), 6, (1, 2, 3, 4)),
-    "two workers": ((*TWO, "--data.init_args.workers", "2"), 6, (2, 3)),
+    "two workers": ((*TWO, "--data.init_args.workers", "2"), 6, (2,)),
     "validation and safety curve": ((*DROPOUT, *VALIDATION, "--safety.active", "true"), 12, (4, 6, 9)),
     "an epoch cut short": ((*DROPOUT, "--trainer.limit_train_batches", "4"), 8, (3, 4, 5)),
     "rate by epoch": (("--model.schedule", "per-epoch-decay"), 12, (5, 6, 7)),
@@ -42,7 +42,7 @@ def test_resuming_from_any_checkpoint_gives_the_same_run(world: World, case: str
     name = case.replace(" ", "-").replace(",", "")
     whole = world.fit(name, *EVERY_STEP, *options)
     losses = curve(whole, "train/loss")
-    assert [step for step, _ in losses] == list(range(steps))
+    assert [step for step, _ in losses] == list(range(1, steps + 1))
     resumed = world.fits(
         {f"{name}-{k}": [*EVERY_STEP, *options, "--ckpt_path", str(whole / f"step-{k:06d}.ckpt")] for k in stops}
     )
@@ -50,7 +50,7 @@ def test_resuming_from_any_checkpoint_gives_the_same_run(world: World, case: str
         assert curve(run, "train/loss") == losses[k:], f"resumed from step {k}"
         assert_same(weights(run), weights(whole))
         assert_same(optimiser(run), optimiser(whole))
-        assert curve(run, "val/loss") == [point for point in curve(whole, "val/loss") if point[0] >= k]
+        assert curve(run, "val/loss") == [point for point in curve(whole, "val/loss") if point[0] > k]
 
 
 def test_resuming_into_a_new_folder_leaves_the_old_one_alone(world: World):
