@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ptst_pl.errors import InputError
-from ptst_pl.records import read_lines
+from ptst_pl.records import read_lines, to_line
 from ptst_pl.templates import CHAT_FORMATS, PAPER_TEMPLATES, find_template, render
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str]) -> None:
     """Run ``templates`` or ``show``; ``argv[0]`` is the command's name."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without emoji is no reason to stop
     run = _templates if argv[0] == "templates" else _show
     run(argv[1:])
 
@@ -54,17 +57,17 @@ def _show(argv: Sequence[str]) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON line per row")
     options = parser.parse_args(argv)
     rows = list(_rows(options))
-    for template, _, _ in rows:
-        find_template(template)
     # The tokenizer library takes seconds to import: only once the arguments are known to be right.
     from ptst_pl.tokenization import Example, TemplateTokenizer, load_tokenizer
 
     encoder = TemplateTokenizer(load_tokenizer(options.tokenizer), options.chat_format)
+    if not rows:
+        raise InputError(f"show: --input {options.input}: no rows")
     for template, question, answer in rows:
         encoded = encoder.encode(Example(question, answer), find_template(template))
         record = _record(encoder, template, question, answer, encoded)
         if options.json or options.input:
-            print(json.dumps(record, ensure_ascii=False))
+            print(to_line(record), end="")
         else:
             _print(encoder, record, encoded)
 
@@ -74,6 +77,7 @@ def _rows(options: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
     if options.input is None:
         if options.template is None or options.question is None:
             raise InputError("show: give --template and --question (and --answer), or --input FILE")
+        find_template(options.template)
         yield options.template, options.question, options.answer or ""
         return
     path = Path(options.input)
@@ -82,10 +86,14 @@ def _rows(options: argparse.Namespace) -> Iterator[tuple[str, str, str]]:
     for number, row in enumerate(read_lines(path), 1):
         template = row.get("template") or options.template
         if template is None:
-            raise InputError(f"{path} line {number}: no key 'template', and no --template given")
+            raise InputError(f"{path} row {number}: no key 'template', and no --template given")
+        try:
+            find_template(template)
+        except InputError as error:
+            raise InputError(f"{path} row {number}: {error}") from error
         for key in ("question", "answer"):
             if not isinstance(row.get(key), str):
-                raise InputError(f"{path} line {number}: key {key!r} is missing or no text")
+                raise InputError(f"{path} row {number}: key {key!r} is missing or no text")
         yield template, row["question"], row["answer"]
 
 
