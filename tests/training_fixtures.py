@@ -128,6 +128,7 @@ def _child(argv: list[str], cwd: str, log: str) -> None:
     for number, name in ((1, ".out"), (2, ".err")):
         os.dup2(os.open(log + name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.chdir(cwd)
+    multiprocessing.set_start_method("fork", force=True)  # for loader workers, as in a process of one's own
     torch.set_num_threads(1)  # the model is tiny: more threads would only wait for each other
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = ["ptst_pl"]

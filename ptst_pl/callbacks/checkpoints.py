@@ -51,9 +51,17 @@ class Checkpoints(Checkpoint):
     def __init__(self, every_n_steps: int = 100, keep: int = 1) -> None:
         self.every_n_steps, self.keep = every_n_steps, keep
         self._saved_step = self._step = 0
-        self._stop = False
+        self._stop = self._due = False
         self._previous: Any = None
         self._random_state: dict[str, Tensor] | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Resume by epochs also where ``max_steps`` ends the run.
+
+        Lightning 2.6.6 otherwise takes an epoch's end for its middle there, runs an epoch without a
+        batch, and from then on shuffles with another epoch's number.
+        """
+        trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Nothing to save yet at the step that training starts from; listen for Ctrl-C."""
@@ -77,10 +85,22 @@ class Checkpoints(Checkpoint):
         if not stepped or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         # The ranks get the signal at different steps; they have to stop at the same one.
-        stop = trainer.strategy.reduce_boolean_decision(self._stop, all=False)
-        if stop or trainer.global_step % self.every_n_steps == 0:
+        self._stop = trainer.strategy.reduce_boolean_decision(self._stop, all=False)
+        self._due = self._stop or trainer.global_step % self.every_n_steps == 0
+        # An epoch's last step is saved at the epoch's end: a run resumed from a checkpoint written
+        # here would count that epoch wrongly in its own checkpoints (Lightning 2.6.6).
+        if not trainer.is_last_batch:
+            self._save_if_due(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the epoch's last step if it is due."""
+        self._save_if_due(trainer)
+
+    def _save_if_due(self, trainer: Trainer) -> None:
+        due, self._due = self._due, False
+        if due:
             self._save(trainer)
-        if stop:
+        if due and self._stop:
             raise KeyboardInterrupt
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

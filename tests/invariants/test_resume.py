@@ -53,6 +53,20 @@ def test_resuming_from_any_checkpoint_gives_the_same_run(world: World, case: str
         assert curve(run, "val/loss") == [point for point in curve(whole, "val/loss") if point[0] > k]
 
 
+@pytest.mark.parametrize(
+    "end", [("--trainer.max_epochs", "4"), ("--trainer.max_epochs", "-1", "--trainer.max_steps", "11")]
+)
+def test_a_resumed_run_can_be_resumed_again(world: World, end: tuple[str, ...]):
+    """A checkpoint written after a resume counts epochs like any other; step 3 and 6 end an epoch."""
+    options, name = (*EVERY_STEP, *DROPOUT, *TWO, *end), f"again-{len(end)}"
+    whole = last = world.fit(name, *options)
+    losses = curve(whole, "train/loss")
+    for k in (3, 4, 6, 8):
+        last = world.fit(f"{name}-{k}", *options, "--ckpt_path", str(last / f"step-{k:06d}.ckpt"))
+        assert curve(last, "train/loss") == losses[k:], f"resumed from step {k}"
+        assert_same(weights(last), weights(whole))
+
+
 def test_resuming_into_a_new_folder_leaves_the_old_one_alone(world: World):
     old = world.fit("old-folder", *EVERY_STEP)
     before = {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
