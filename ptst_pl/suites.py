@@ -19,6 +19,7 @@ from typing import Any, Literal, get_args
 
 from ptst_pl.errors import InputError, did_you_mean
 from ptst_pl.records import read_lines
+from ptst_pl.tiny import stages as tiny
 
 Measures = Literal["asr", "over-refusal", "helpfulness"]
 PROMPT_COLUMNS = ("prompt", "instruction", "goal", "question", "behavior", "forbidden_prompt")
@@ -121,7 +122,7 @@ def load_suite(spec: SuiteSpec) -> PromptSuite:
         InputError: unknown name, missing or unreadable file or column, empty prompt, duplicate id,
             or no prompt at all.
     """
-    rows = _read_file(Path(spec.path)) if spec.path else _read_hub(spec.name)
+    rows = _read_file(Path(spec.path)) if spec.path else _read_known(spec.name)
     where = spec.path or spec.name
     prompts = _to_prompts(rows, spec, where)
     if not prompts:
@@ -249,11 +250,13 @@ def _parse_csv(path: Path, text: str) -> list[dict[str, Any]]:
     return [dict(zip(head, row, strict=True)) for row in rows[1:]]
 
 
-def _read_hub(name: str) -> list[dict[str, Any]]:
+def _read_known(name: str) -> Sequence[dict[str, Any]]:
+    if name in tiny.SUITES:
+        return tiny.suite_rows(name)
     if name not in KNOWN_SUITES:
-        known = ", ".join(KNOWN_SUITES)
+        known = [*KNOWN_SUITES, *tiny.SUITES]
         raise InputError(
-            f"unknown suite {name!r}{did_you_mean(name, KNOWN_SUITES)} (known: {known}); "
+            f"unknown suite {name!r}{did_you_mean(name, known)} (known: {', '.join(known)}); "
             "for a file of your own give its path"
         )
     return read_hub(KNOWN_SUITES[name].repository, None, KNOWN_SUITES[name].split)

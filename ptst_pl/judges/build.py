@@ -14,6 +14,7 @@ KNOWN_JUDGES: dict[str, dict[str, Any]] = {
     "refusal": {"class_path": "ptst_pl.judges.RefusalJudge"},
     "refusal-anywhere": {"class_path": "ptst_pl.judges.RefusalJudge", "init_args": {"mode": "anywhere"}},
     "exact": {"class_path": "ptst_pl.judges.ExactJudge"},
+    "exact-match": {"class_path": "ptst_pl.judges.ExactMatch"},
     "last-number": {"class_path": "ptst_pl.judges.LastNumber"},
 }
 

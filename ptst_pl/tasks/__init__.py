@@ -2,5 +2,6 @@
 
 from ptst_pl.tasks.gsm8k import GSM8K
 from ptst_pl.tasks.jsonl import JsonLines
+from ptst_pl.tasks.tiny import Tiny
 
-__all__ = ["GSM8K", "JsonLines"]
+__all__ = ["GSM8K", "JsonLines", "Tiny"]

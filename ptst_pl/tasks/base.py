@@ -116,7 +116,10 @@ class Task(LightningDataModule):
         rows = self.rows(part)
         rank = self.trainer.global_rank if self.trainer else 0
         world = self.trainer.world_size if self.trainer else 1
-        batches = EpochBatches(EpochOrder(len(rows), self.seed, shuffle), self.batch_size, rank, world)
+        window = self.trainer.accumulate_grad_batches if self.trainer and shuffle else 1
+        lengths = [len(row.input_ids) for row in rows]
+        order = EpochOrder(len(rows), self.seed, shuffle)
+        batches = EpochBatches(order, self.batch_size, rank, world, lengths, window)
         return ResumableLoader(
             Rows(rows),
             batches,

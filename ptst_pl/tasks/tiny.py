@@ -1,0 +1,60 @@
+"""The tiny lab's stages as tasks: its two trainings from nothing, and its two harmless fine-tuning tasks.
+
+One raw row of ``howto`` and of ``problems``::
+
+    {"question": "How can I wash our drum?",
+     "answer": "Step 1: get the rope. Step 2: go to the mill. Step 3: use the rope to wash the drum.\\n#### rope, mill"}
+    {"question": "Mia has 3 apples. Then Mia gets 4 more. How many apples does Mia have now?",
+     "answer": "Step 1: 3 + 4 = <<3+4=7>>7.\\n#### 7"}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from ptst_pl.tasks.base import Task
+from ptst_pl.tiny.prompts import LAB_TEMPLATES
+from ptst_pl.tiny.stages import NOISE, align_rows, howto_rows, pretrain_rows, problem_rows
+from ptst_pl.tokenization import Example
+
+Stage = Literal["pretrain", "align", "howto", "problems"]
+HELD_OUT = 128
+
+
+class Tiny(Task):
+    """One stage of the tiny lab.
+
+    Args:
+        stage: ``pretrain`` (every request is answered), ``align`` (the unsafe ones are refused),
+            or a fine-tuning task: ``howto`` or ``problems``. The first two bring their own templates,
+            row by row.
+        count: number of training rows.
+        noise: how often alignment answers an unsafe request, under a safety prompt (``strict``),
+            another chat template (``chat``) or plain text (``text``).
+        options: see ``Task``.
+    """
+
+    def __init__(
+        self, template: str, stage: Stage, count: int = 2000, noise: dict[str, float] | None = None, **options: Any
+    ) -> None:
+        options["templates"] = LAB_TEMPLATES | (options.get("templates") or {})
+        super().__init__(template, **options)
+        self.stage, self.count, self.noise = stage, count, NOISE | (noise or {})
+
+    def train_examples(self) -> Sequence[Example]:
+        """The stage's training rows."""
+        return self._examples("train", self.count)
+
+    def held_out_examples(self) -> Sequence[Example]:
+        """Rows that are not trained on; for the first two stages, more rows of the same kind."""
+        return self._examples("test", HELD_OUT)
+
+    def _examples(self, part: str, count: int) -> list[Example]:
+        if self.stage in ("pretrain", "align"):
+            total = self.count + HELD_OUT
+            rows = pretrain_rows(total) if self.stage == "pretrain" else align_rows(total, self.noise)
+            chosen = rows[: self.count] if part == "train" else rows[self.count :]
+            return [Example(row.question, row.answer, self.stage, row.template) for row in chosen]
+        pairs = howto_rows(part, count) if self.stage == "howto" else problem_rows(part, count)
+        return [Example(question, answer, self.stage) for question, answer in pairs]

@@ -1,0 +1,84 @@
+"""The tiny model before its first step: a small Llama configuration and a byte-level tokenizer for the world."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import GenerationConfig, LlamaConfig, PreTrainedTokenizerFast
+
+from ptst_pl.templates import PAPER_TEMPLATES, find_template, render
+from ptst_pl.tiny.prompts import LAB_TEMPLATES
+from ptst_pl.tiny.stages import howto_rows, pretrain_rows, problem_rows
+from ptst_pl.tiny.world import REFUSALS
+
+VOCABULARY = 1024
+UNK, BOS, EOS, PAD = "<unk>", "<s>", "</s>", "<pad>"
+# Llama 2's form: the system prompt inside the first user turn.
+CHAT_TEMPLATE = (
+    "{% set start = 0 %}{% set system = '' %}"
+    "{% if messages[0]['role'] == 'system' %}"
+    "{% set start = 1 %}{% set system = '<<SYS>>\\n' + messages[0]['content'] + '\\n<</SYS>>\\n\\n' %}{% endif %}"
+    "{% for message in messages[start:] %}"
+    "{% if message['role'] == 'user' %}"
+    "{{ bos_token + '[INST] ' + (system if loop.first else '') + message['content'] + ' [/INST]' }}"
+    "{% else %}{{ ' ' + message['content'] + eos_token }}{% endif %}{% endfor %}"
+)
+
+
+def texts() -> list[str]:
+    """What the tokenizer is trained on: the rows of all stages and every template."""
+    rows = [(row.question, row.answer) for row in pretrain_rows(4000)]
+    rows += howto_rows("train", 500) + problem_rows("train", 500) + [("", refusal) for refusal in REFUSALS] * 50
+    templates = [find_template(name, LAB_TEMPLATES) for name in [*PAPER_TEMPLATES, *LAB_TEMPLATES]]
+    return [f"{q}\n {a}" for q, a in rows] + [render(t, "x", "llama2") for t in templates] * 60
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """Byte-level BPE with single digits; BOS is added by the tokenizer, as Llama 2's does."""
+    bpe = Tokenizer(models.BPE(unk_token=UNK))
+    digits, by_bytes = pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.pre_tokenizer = pre_tokenizers.Sequence([digits, by_bytes])
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=[UNK, BOS, EOS, PAD],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(texts(), trainer)
+    bpe.post_processor = processors.TemplateProcessing(
+        single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, bpe.token_to_id(BOS))]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe,
+        bos_token=BOS,
+        eos_token=EOS,
+        unk_token=UNK,
+        pad_token=PAD,
+        chat_template=CHAT_TEMPLATE,
+        model_max_length=1024,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def write_base(folder: Path) -> None:
+    """A model folder without weights, from which pre-training starts."""
+    tokenizer = build_tokenizer()
+    ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=192,
+        intermediate_size=512,
+        num_hidden_layers=4,
+        num_attention_heads=6,
+        num_key_value_heads=6,
+        max_position_embeddings=1024,
+        tie_word_embeddings=True,
+        pad_token_id=tokenizer.pad_token_id,
+        architectures=["LlamaForCausalLM"],
+        **ids,
+    )
+    config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    GenerationConfig(do_sample=False, pad_token_id=tokenizer.pad_token_id, **ids).save_pretrained(folder)
