@@ -201,8 +201,10 @@ class FineTuner(LightningModule):
         sums = self.trainer.strategy.reduce(torch.stack([self._eval_nll, self._eval_tokens]), reduce_op="sum")
         assert isinstance(sums, Tensor)
         loss = (sums[0] / sums[1].clamp(min=1)).float()
-        self.log(name, loss, prog_bar=True, logger=False, rank_zero_only=True)
-        if not self.trainer.sanity_checking:
+        fitting = self.trainer.state.fn == "fit"
+        # Outside of fit, what is marked for the logger is what Lightning prints as a table.
+        self.log(name, loss, prog_bar=True, logger=not fitting, rank_zero_only=True)
+        if fitting and not self.trainer.sanity_checking:
             self._log_at({name: loss}, self.trainer.global_step)
 
     def on_validation_epoch_start(self) -> None:

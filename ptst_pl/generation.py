@@ -6,6 +6,7 @@ import contextlib
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -45,8 +46,7 @@ class Decoding:
             raise InputError("decoding: need temperature >= 0, 0 < top_p <= 1 and top_k >= 0")
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """Generated ids without the end token, and why the answer ended: ``stop`` or ``length``."""
 
     ids: list[int]

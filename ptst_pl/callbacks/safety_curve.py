@@ -104,7 +104,9 @@ class SafetyCurve(Callback):
         """Step 0 of a fresh run; a resumed run forgets what it recorded after its checkpoint."""
         step = trainer.global_step
         if trainer.is_global_zero and self.active and step:
-            self._results(trainer).forget_after(step)
+            results = self._results(trainer)
+            results.forget_after(step)
+            self._forget_points(run_folder(trainer), step if step not in results.steps() else step + 1)
         if step == 0 or self._due(trainer):
             self._evaluate_once(trainer, pl_module, step)
         self._last_step = step
@@ -170,9 +172,10 @@ class SafetyCurve(Callback):
             generations = evaluation.generations(pl_module.network, step, share, bar.update)
         if trainer.is_global_zero:
             verdicts, rates = evaluation.judge(generations)
-            results.add(generations, verdicts, rates, step)
+            # Drawn first: what is in the results is never evaluated, and so never drawn, again.
             if trainer.state.fn == "fit":
                 self._draw(run_folder(trainer), step, generations, rates)
+            results.add(generations, verdicts, rates, step)
         trainer.strategy.barrier()
 
     # ---- TensorBoard ------------------------------------------------------------------------
@@ -180,7 +183,7 @@ class SafetyCurve(Callback):
     def _draw(self, run: Path, step: int, generations: Sequence[Generation], rates: list[dict[str, Any]]) -> None:
         """One sub-run per test template, the same tag in each: TensorBoard lays them over each other."""
         for record in rates:
-            writer = self._writer(run, record["template"], step)
+            writer = self._writer(run, record["template"])
             for name, rate in ((record["measures"], "rate"), ("refused", "refusal_rate"), ("broken", "broken_rate")):
                 if record[rate] is not None:
                     writer.add_scalar(f"{label(name, record['judge'])}/{record['suite']}", record[rate], step)
@@ -190,16 +193,21 @@ class SafetyCurve(Callback):
             shown[cell] = shown.get(cell, 0) + 1
             if shown[cell] <= self.text_samples:
                 tag = f"{generation.suite}/{generation.prompt_id}"
-                self._writer(run, generation.template, step).add_text(tag, _as_code(generation), step)
+                self._writer(run, generation.template).add_text(tag, _as_code(generation), step)
         for writer in self._writers.values():
             writer.flush()
 
-    def _writer(self, run: Path, template: str, step: int) -> SummaryWriter:
+    def _writer(self, run: Path, template: str) -> SummaryWriter:
         name = "test=" + template.replace(":", "-").replace("/", "-")
         if name not in self._writers:
-            # Points that a resumed run will draw again are purged.
-            self._writers[name] = SummaryWriter(str(run / name), purge_step=step)
+            self._writers[name] = SummaryWriter(str(run / name))
         return self._writers[name]
+
+    def _forget_points(self, run: Path, step: int) -> None:
+        """Take points from ``step`` on out of every curve: a resumed run will draw its own."""
+        for folder in run.glob("test=*"):
+            writer = self._writers[folder.name] = SummaryWriter(str(folder), purge_step=step)
+            writer.flush()
 
 
 def _as_code(generation: Generation) -> str:
