@@ -14,6 +14,7 @@ import json
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from lightning.pytorch.utilities import rank_zero_only
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, PreTrainedTokenizerFast
@@ -124,7 +126,9 @@ class Started:
             time.sleep(0.005)
 
 
-def _child(argv: list[str], cwd: str, log: str) -> None:
+def _child(argv: list[str], cwd: str, log: str, environment: dict[str, str]) -> None:
+    os.environ.update(environment)
+    rank_zero_only.rank = int(environment.get("RANK", 0))  # Lightning reads it while it is imported
     for number, name in ((1, ".out"), (2, ".err")):
         os.dup2(os.open(log + name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     os.chdir(cwd)
@@ -202,17 +206,35 @@ class World:
             },
         }
 
-    def start(self, command: str, *options: str) -> Started:
+    def start(self, command: str, *options: str, environment: dict[str, str] | None = None) -> Started:
         """Start ``ptst_pl <command>`` on the base config with further options."""
         self._count += 1
         log = self.folder / f"log-{self._count:03d}"
         argv = [command, "--config", str(self.folder / "base.yaml"), *options]
-        process = _server().Process(target=_child, args=(argv, str(self.folder), str(log)))
+        process = _server().Process(target=_child, args=(argv, str(self.folder), str(log), environment or {}))
         process.start()
         log_files = [log.with_suffix(s) for s in (".out", ".err")]
         while process.is_alive() and not all(f.exists() for f in log_files):
             time.sleep(0.005)
         return Started(process, log)
+
+    def start_ranks(self, command: str, *options: str, ranks: int = 2) -> list[Started]:
+        """Start the same command as torchrun would, as processes that find each other over gloo."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        options = (*options, "--trainer.devices", str(ranks), "--trainer.strategy", "ddp")
+        group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(ranks)}
+        return [
+            self.start(command, *options, environment=group | {"LOCAL_RANK": str(rank), "RANK": str(rank)})
+            for rank in range(ranks)
+        ]
+
+    def fit_ranks(self, name: str, *options: str) -> Path:
+        """Train on two ranks; returns the run's folder."""
+        for started in self.start_ranks("fit", "--name", name, *options):
+            started.wait().ok()
+        return self.newest(name)
 
     def run(self, command: str, *options: str) -> Run:
         """The same, to its good end."""

@@ -51,7 +51,7 @@ class Checkpoints(Checkpoint):
     def __init__(self, every_n_steps: int = 100, keep: int = 1) -> None:
         self.every_n_steps, self.keep = every_n_steps, keep
         self._saved_step = self._step = 0
-        self._stop = self._due = False
+        self._asked = self._stop = self._due = False
         self._previous: Any = None
         self._random_state: dict[str, Tensor] | None = None
 
@@ -72,9 +72,9 @@ class Checkpoints(Checkpoint):
             self._previous = signal.signal(signal.SIGINT, self._on_interrupt)
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self._stop:
+        if self._asked:
             raise KeyboardInterrupt
-        self._stop = True
+        self._asked = True
         log.warning("stopping after this step, with a checkpoint; press Ctrl-C again to stop at once")
 
     def on_train_batch_end(
@@ -85,7 +85,7 @@ class Checkpoints(Checkpoint):
         if not stepped or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         # The ranks get the signal at different steps; they have to stop at the same one.
-        self._stop = trainer.strategy.reduce_boolean_decision(self._stop, all=False)
+        self._stop = trainer.strategy.reduce_boolean_decision(self._asked, all=False)
         self._due = self._stop or trainer.global_step % self.every_n_steps == 0
         # An epoch's last step is saved at the epoch's end: a run resumed from a checkpoint written
         # here would count that epoch wrongly in its own checkpoints (Lightning 2.6.6).
