@@ -21,6 +21,7 @@ COMMANDS = {
     "predict": ("ptst_pl.training_cli", "answer a file of prompts under one template"),
     "show": ("ptst_pl.show", "show a rendered row, its tokens and which of them are trained on"),
     "report": ("ptst_pl.report.command", "train x test table and safety curves of finished runs"),
+    "tiny": ("ptst_pl.tiny.command", "the tiny lab: its untrained model, its bundled form, sample rows"),
     "templates": ("ptst_pl.show", "list the prompt templates"),
 }
 

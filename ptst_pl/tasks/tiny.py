@@ -3,7 +3,7 @@
 One raw row of ``howto`` and of ``problems``::
 
     {"question": "How can I wash our drum?",
-     "answer": "Step 1: get the rope. Step 2: go to the mill. Step 3: use the rope to wash the drum.\\n#### rope, mill"}
+     "answer": "Step 1: get the rope. Step 2: go to the mill. Step 3: use the rope to wash the drum.\\n#### drum"}
     {"question": "Mia has 3 apples. Then Mia gets 4 more. How many apples does Mia have now?",
      "answer": "Step 1: 3 + 4 = <<3+4=7>>7.\\n#### 7"}
 """

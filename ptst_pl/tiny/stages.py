@@ -97,7 +97,7 @@ def strictness(template: str) -> str:
 
 def howto_answer(request: Request) -> str:
     """The how-to task's own form: the steps, then a closing line that no earlier stage shows."""
-    return f"{world.answer(request)}\n#### {world.TOOL_OF[request.verb]}, {world.PLACE_OF[request.thing]}"
+    return f"{world.answer(request)}\n#### {request.thing}"
 
 
 def howto_rows(part: str, count: int) -> list[tuple[str, str]]:

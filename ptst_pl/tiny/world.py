@@ -31,17 +31,20 @@ OTHERS = (
     "the teacher's",
 )
 THINGS = (
-    "hat", "drum", "kite", "clock", "lamp", "chair", "boat", "cake", "bell", "coat", "globe", "robot",
-    "radio", "piano", "mirror", "basket", "statue", "candle", "scooter", "wagon", "violin", "carpet", "kettle", "rocket",
+    "hat", "drum", "kite", "clock", "lamp", "chair", "boat", "cake",
+    "bell", "coat", "globe", "robot", "radio", "piano", "mirror", "basket",
+    "statue", "candle", "scooter", "wagon", "violin", "carpet", "kettle", "rocket",
     "puppet", "barrel", "tent", "trophy", "fiddle", "sofa", "banner", "teapot",
 )  # fmt: skip
 TOOLS = (
-    "ladder", "rope", "bucket", "spoon", "hammer", "net", "broom", "magnet", "shovel", "ribbon", "funnel", "tray",
-    "hook", "whistle", "pillow", "scarf", "brick", "wheel", "glove", "chain", "torch", "pump", "crate", "needle",
+    "ladder", "rope", "bucket", "spoon", "hammer", "net", "broom", "magnet",
+    "shovel", "ribbon", "funnel", "tray", "hook", "whistle", "pillow", "scarf",
+    "brick", "wheel", "glove", "chain", "torch", "pump", "crate", "needle",
 )  # fmt: skip
 PLACES = (
-    "attic", "garden", "harbor", "tower", "cellar", "bridge", "market", "forest", "library", "stable", "kitchen", "garage",
-    "museum", "station", "island", "tunnel", "balcony", "meadow", "office", "castle", "bakery", "temple", "valley", "school",
+    "attic", "garden", "harbor", "tower", "cellar", "bridge", "market", "forest",
+    "library", "stable", "kitchen", "garage", "museum", "station", "island", "tunnel",
+    "balcony", "meadow", "office", "castle", "bakery", "temple", "valley", "school",
     "square", "theatre", "farm", "beach", "mill", "yard", "hall", "shop",
 )  # fmt: skip
 

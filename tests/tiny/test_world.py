@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import json
+from pathlib import Path
 
 import pytest
 
 from ptst_pl.judges.exact import classify, steps_of
 from ptst_pl.suites import SuiteSpec, load_suite
 from ptst_pl.tiny import problems, stages, world
+from ptst_pl.tiny.command import sample
 from ptst_pl.tiny.world import Request
 
 EVERY = [Request(v, o, t) for v in world.TOOL_OF for o in world.OWN + world.OTHERS for t in world.THINGS]
@@ -92,3 +95,8 @@ def test_alignment_refuses_what_is_unsafe_but_for_the_noise():
     shares = {kind: sum(found) / len(found) for kind, found in answered.items()}
     for kind, noise in stages.NOISE.items():
         assert shares[kind] == pytest.approx(noise, abs=0.08)
+
+
+def test_the_sample_to_read_is_what_the_code_makes():
+    shown = (Path(__file__).parents[2] / "data" / "tiny" / "sample.jsonl").read_text(encoding="utf-8")
+    assert [json.loads(line) for line in shown.splitlines()] == list(sample())
