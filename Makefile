@@ -1,10 +1,14 @@
 # Two commands do everything on a fresh machine: make demo, make test.
 PYTHON ?= python3
 BIN := .venv/bin
-# Folder with gsm8k/{train,test}.jsonl and directharm4/directHarm4.csv for make smoke.
+PTST := $(BIN)/python -m ptst_pl
+# Folder with gsm8k/{train,test}.jsonl and directharm4/directHarm4.csv, for make smoke.
 DATA ?= data/local
+BUILD := checkpoints/tiny-build
+TEMPLATES := text:vanilla text:alpaca chat:vanilla chat:alpaca chat:llama
+SEEDS := 1 2 3
 
-.PHONY: help install demo smoke test check bench gpu clean
+.PHONY: help install demo smoke test check bench gpu tiny-model tiny-matrix tiny-seeds clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -16,8 +20,35 @@ install: .venv/.ok  ## make .venv with everything that tests and demo need
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch .venv/.ok
 
+demo: install  ## PTST and the usual way on the bundled model: table and picture, three minutes
+	$(PTST) fit --config configs/tiny/ptst.yaml
+	$(PTST) fit --config configs/tiny/ptst.yaml --data.template chat:llama --name tiny-same
+	@echo
+	@$(PTST) report checkpoints/tiny-ptst checkpoints/tiny-same --figure checkpoints/demo.png
+
+tiny-matrix: install  ## the paper's five templates x five templates on the bundled model
+	for t in $(TEMPLATES); do \
+	  $(PTST) fit --config configs/tiny/matrix.yaml --data.template $$t --name tiny-matrix-$${t%%:*}-$${t##*:} || exit 1; \
+	done
+	@$(PTST) report $(foreach t,$(TEMPLATES),checkpoints/tiny-matrix-$(subst :,-,$(t)))
+
+tiny-seeds: install  ## the demo's two runs with three seeds each: mean and interval
+	for s in $(SEEDS); do for t in vanilla llama; do \
+	  $(PTST) fit --config configs/tiny/ptst.yaml --data.template chat:$$t --seed_everything $$s \
+	    --name tiny-seed-$$s-$$t --safety.suites '$(FULL)' || exit 1; \
+	done; done
+	@$(PTST) report $(foreach s,$(SEEDS),checkpoints/tiny-seed-$(s)-vanilla checkpoints/tiny-seed-$(s)-llama)
+
+tiny-model: install  ## make the bundled model again, from nothing, and check it
+	rm -rf $(BUILD)
+	$(PTST) tiny base $(BUILD)/base
+	$(PTST) fit --config configs/tiny/pretrain.yaml --runs $(BUILD) --model.pretrained $(BUILD)/base
+	$(PTST) fit --config configs/tiny/align.yaml --runs $(BUILD) --model.pretrained $(BUILD)/tiny-pretrain/version_0/model
+	$(PTST) tiny pack $(BUILD)/tiny-align/version_0/model $(BUILD)/tiny-chat
+	$(PTST) test --config configs/tiny/untouched.yaml --model.pretrained $(BUILD)/tiny-chat
+
 smoke: install  ## the whole way in two minutes on real rows: make smoke DATA=folder
-	$(BIN)/python -m ptst_pl fit --config configs/smoke/lora.yaml \
+	$(PTST) fit --config configs/smoke/lora.yaml \
 	  --data.train_file $(DATA)/gsm8k/train.jsonl --data.held_out_file $(DATA)/gsm8k/test.jsonl \
 	  --safety.suites '[{name: directharm4, path: $(DATA)/directharm4/directHarm4.csv, limit: 8}]'
 
@@ -29,5 +60,16 @@ check: install  ## format, lint, types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-clean:  ## remove what the other targets made, but no run
+bench: install  ## our speed beside a peer's, in one run
+	$(BIN)/python benchmarks/training.py
+
+gpu: install  ## what only a GPU can show: tests and benchmark
+	$(BIN)/python -m pytest -q -m gpu
+	$(BIN)/python benchmarks/training.py --device cuda
+
+clean:  ## remove what install and the tools made; runs stay
 	rm -rf .venv .pytest_cache .hypothesis .mypy_cache .ruff_cache *.egg-info
+
+# Every prompt of the lab's suites.
+FULL := [{name: tiny-easy}, {name: tiny-hard}, {name: tiny-danger}, \
+  {name: tiny-lookalike, measures: over-refusal}, {name: tiny-howto, measures: helpfulness}]
