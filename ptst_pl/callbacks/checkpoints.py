@@ -138,6 +138,8 @@ class Checkpoints(Checkpoint):
 
     def _save(self, trainer: Trainer) -> None:
         self._saved_step = trainer.global_step
+        for logger in trainer.loggers:
+            logger.save()  # what was logged up to this step is on disk before the checkpoint is
         folder = run_folder(trainer)
         path = folder / f"step-{trainer.global_step:06d}.ckpt"
         trainer.save_checkpoint(path, weights_only=False)

@@ -64,6 +64,15 @@ def test_the_command_line_beats_the_checkpoint(world: World, run: Path, model, t
     assert [record["answer"] for record in records] == texts
 
 
+def test_hyper_parameters_in_a_checkpoint_are_not_read(world: World, run: Path):
+    """Such as a checkpoint from elsewhere may carry: Lightning would put them over the command line."""
+    foreign = load(run / "last.ckpt") | {"hyper_parameters": {"pretrained": "/no/such/model"}}
+    torch.save(foreign, world.folder / "foreign.ckpt")
+    options = ("--ckpt_path", str(world.folder / "foreign.ckpt"), "--results", str(world.folder / "foreign"))
+    world.run("test", *ACTIVE, *options)
+    assert len(lines(world.folder / "foreign/generations.jsonl")) == PROMPTS
+
+
 def test_the_last_point_of_the_curve_is_what_test_finds(world: World, run: Path):
     world.run("test", *ACTIVE, "--ckpt_path", "last", "--results", str(world.folder / "again"))
     again = lines(world.folder / "again/generations.jsonl")

@@ -8,9 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from safetensors import safe_open
 from training_fixtures import Started, World, assert_same, curve, lines, load, weights
+
+from ptst_pl.callbacks import AtomicCheckpointIO
 
 STEPS = 24
 OPTIONS = (
@@ -108,3 +111,29 @@ def test_resuming_a_finished_run_changes_nothing(world: World, whole: Path):
     assert "refusal-judge" in again.out
     assert {path: path.read_bytes() for path in before} == before
     assert_equals(whole, whole)
+
+
+def test_a_checkpoint_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Killed in the middle of writing: the old file stands, and what was written is not at its place."""
+    AtomicCheckpointIO().save_checkpoint({"global_step": 1}, tmp_path / "last.ckpt")
+
+    def half(checkpoint, path):
+        assert Path(path).parent == tmp_path  # the same file system, so that the move is atomic
+        Path(path).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", half)
+    with pytest.raises(KeyboardInterrupt):
+        AtomicCheckpointIO().save_checkpoint({"global_step": 2}, tmp_path / "last.ckpt")
+    assert load(tmp_path / "last.ckpt") == {"global_step": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_leftovers_of_a_kill_are_removed(world: World):
+    run = world.fit("leftovers", "--trainer.max_steps", "1")
+    left = (run / ".step-000002.ckpt.77.tmp", run / "safety/.rates.json.77.tmp", run / ".adapter.77.new.tmp/x")
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half")
+    world.run("fit", "--name", "leftovers", "--trainer.max_steps", "2", "--ckpt_path", "last")
+    assert not list(run.rglob(".*"))

@@ -1,7 +1,12 @@
 """Things that must not change the training: how a batch is cut up, the safety curve, the validation."""
 
 import pytest
+import torch
 from training_fixtures import TRAIN_ROWS, World, assert_same, curve, distance, weights
+
+from ptst_pl.batching import PadRight
+from ptst_pl.modeling import batch_nll, load_model
+from ptst_pl.tasks import JsonLines
 
 DROPOUT = ("--model.lora.dropout", "0.1")
 FULL = ("--model.method", "full")
@@ -26,6 +31,20 @@ def test_a_batch_may_be_cut_up_in_any_way(world: World, method, options, clip):
         assert distance(weights(whole), weights(other)) < 2e-6
         assert dict(curve(other, "train/loss")) == pytest.approx(losses, rel=1e-6)
         assert curve(other, "train/tokens") == curve(whole, "train/tokens")
+
+
+def test_the_gradient_is_that_of_the_mean_over_the_steps_tokens(world: World):
+    """Cut into two unequal halves; computed once more by hand from all rows at once."""
+    options = (*FULL, *cut(11, 2), "--trainer.max_steps", "1", "--trainer.gradient_clip_val", "1e9")
+    run = world.fit("gradient", *options)
+    task = JsonLines(**world.settings()["data"]["init_args"], tokenizer=str(world.folder / "model"))
+    batch = PadRight(0)(list(enumerate(task.rows("train"))))
+    model = load_model(str(world.folder / "model"), "float32")
+    loss = batch_nll(model, batch) / batch.targets.numel()
+    loss.backward()
+    norm = torch.nn.utils.get_total_norm([p.grad for p in model.parameters()])
+    assert curve(run, "train/grad_norm") == [(1, pytest.approx(norm.item(), rel=1e-5))]
+    assert curve(run, "train/loss") == [(1, pytest.approx(loss.item(), rel=1e-5))]
 
 
 def test_training_does_not_feel_the_safety_curve_or_the_validation(world: World):
