@@ -89,7 +89,7 @@ def _has_no_weights(name_or_path: str) -> bool:
 @torch.no_grad()
 def _check_head(model: PreTrainedModel) -> None:
     """Refuse a model whose logits are not head(backbone): its loss here would be a wrong number."""
-    ids = torch.arange(4).remainder(model.config.get_text_config().vocab_size)[None]
+    ids = torch.arange(4, device=model.device).remainder(model.config.get_text_config().vocab_size)[None]
     training = model.training
     model.eval()
     expected = model(input_ids=ids, use_cache=False).logits.float()

@@ -55,6 +55,22 @@ def test_any_number_of_ranks_sees_the_same_global_batches(rows, batch_size, rank
     assert [[index for part in parts for index in part] for parts in many] == one
 
 
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=40), batch_sizes, st.integers(1, 3), st.integers(1, 4))
+def test_sorting_by_length_changes_no_optimiser_step(lengths, batch_size, ranks, window):
+    order = EpochOrder(len(lengths), seed=3)
+
+    def steps(**options) -> list[Counter]:
+        parts = [list(EpochBatches(order, batch_size, rank, ranks, **options)) for rank in range(ranks)]
+        starts = range(0, len(parts[0]), window)
+        return [Counter(i for part in parts for b in part[s : s + window] for i in b) for s in starts]
+
+    assert steps(lengths=lengths, window=window) == steps()
+    whole = list(EpochBatches(order, batch_size * ranks, lengths=lengths, window=window))
+    for start in range(0, len(whole), window):
+        rows = [lengths[index] for batch in whole[start : start + window] for index in batch]
+        assert rows == sorted(rows)
+
+
 def test_epochs_differ_and_repeat_exactly():
     order = EpochOrder(30, seed=3)
     first, again = list(order), list(EpochOrder(30, seed=3))
@@ -115,7 +131,9 @@ def test_a_resumed_loader_is_resumed_once():
 
 
 def test_resuming_with_another_batch_size_is_refused():
-    with pytest.raises(InputError, match="4 rows per batch over all devices, now there are 2"):
+    with pytest.raises(
+        InputError, match="4 rows per batch over all devices and 1 batches per optimiser step, now there are 2 and 1"
+    ):
         loader(10, 2).load_state_dict(loader(10, 4).state_dict())
 
 
