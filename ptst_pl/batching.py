@@ -170,9 +170,8 @@ class EpochBatches(Sampler[list[int]]):
         order = self._sorted_in_windows(list(self.sampler))
         step = self.rows_per_batch
         for start in range(self.skip * step, len(order), step):
-            whole = order[start : start + step]
-            share = -(-len(whole) // self.world_size)
-            yield whole[self.rank * share : (self.rank + 1) * share]
+            # Every world_size-th row: sorted rows then share their lengths out evenly over the ranks.
+            yield order[start : start + step][self.rank :: self.world_size]
 
     def _sorted_in_windows(self, order: list[int]) -> list[int]:
         lengths = self.lengths

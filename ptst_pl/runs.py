@@ -37,23 +37,23 @@ def newest_version(path: Path) -> Path:
     return found[-1] if found else path
 
 
-def newest_checkpoint(folder: Path) -> Path | None:
-    """``last.ckpt`` of the newest version that has one."""
-    found = [path / LAST for path in versions(folder) if (path / LAST).exists()]
-    return found[-1] if found else None
-
-
-def find_checkpoint(given: str, folder: Path) -> Path | None:
+def find_checkpoint(given: str, folder: Path, resume: bool) -> Path | None:
     """The checkpoint that ``--ckpt_path`` means: ``last`` or a path.
 
+    Args:
+        given: what the user wrote.
+        folder: where the versions of the run are.
+        resume: to go on with the newest run, and no older one, which may have been finished long ago.
+
     Returns:
-        The path; None if ``last`` is asked for and no run in ``folder`` has one yet.
+        The path; None if ``last`` is asked for and there is none yet.
 
     Raises:
         InputError: a path that does not exist.
     """
     if given == "last":
-        return newest_checkpoint(folder)
+        found = [path / LAST for path in versions(folder)[-1 if resume else 0 :]]
+        return next((file for file in reversed(found) if file.exists()), None)
     path = Path(given)
     if not path.exists():
         raise InputError(f"--ckpt_path {given}: no such file; give a checkpoint or 'last'")

@@ -12,19 +12,14 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
-import jinja2
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from ptst_pl.chat_template import OwnChatTemplate, special_texts
 from ptst_pl.errors import InputError
-from ptst_pl.templates import CHAT_FORMATS, PromptTemplate, render, to_messages
+from ptst_pl.templates import CHAT_FORMATS, PromptTemplate, render
 
 IGNORED = -100
-_USER, _SYSTEM, _ANSWER = "userprobe", "systemprobe", "answerprobe"
-_MARKER = re.compile(r"<[^<>\s]*>|\[/?[A-Z_]+\]")
-_DATE_LINE = re.compile(r"[\w ]*\bdate: ", re.IGNORECASE)
-_WORD = re.compile(r"[^\W\d_]{2,}")
-# Switches that some chat templates read: no thinking block, and a fixed date instead of today's.
-_TEMPLATE_SWITCHES = {"enable_thinking": False, "date_string": "26 Jul 2024"}
+_PROBE = "userprobe"
 
 
 @dataclass(frozen=True)
@@ -94,13 +89,10 @@ class TemplateTokenizer:
             raise InputError(f"chat_format is {chat_format!r}, expected one of {', '.join(CHAT_FORMATS)}")
         if tokenizer.eos_token_id is None:
             raise InputError("the tokenizer has no eos_token; set one in its tokenizer_config.json")
-        if chat_format == "tokenizer" and not tokenizer.chat_template:
-            raise InputError(
-                "chat_format is 'tokenizer' but the tokenizer has no chat template; "
-                "use chat_format llama2 or mistral, or a tokenizer with one"
-            )
         self.tokenizer = tokenizer
         self.chat_format = chat_format
+        if chat_format == "tokenizer":
+            self._own = OwnChatTemplate(tokenizer)
 
     # ---- text -------------------------------------------------------------------------------
 
@@ -112,101 +104,7 @@ class TemplateTokenizer:
         """
         if template.kind == "text" or self.chat_format != "tokenizer":
             return Rendered(render(template, question, self.chat_format), template.separator)
-        messages = self._own_messages(template, question)
-        return Rendered(self._apply(messages, prompt=True), self._turn_ends[0])
-
-    def _own_messages(self, template: PromptTemplate, question: str) -> list[dict[str, str]]:
-        """Messages as the tokenizer's chat template can take them, with or without a system role."""
-        messages = to_messages(template, question)
-        if template.system is None:
-            return [*self._no_system, *messages]
-        if self._has_system_role:
-            return messages
-        user = messages[1]
-        merged = {"role": "user", "content": f"{template.system}\n\n{user['content']}"}
-        return [merged, *messages[2:]]
-
-    def _apply(self, messages: list[dict[str, str]], prompt: bool) -> str:
-        try:
-            text = self.tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=prompt, **_TEMPLATE_SWITCHES
-            )
-        except (jinja2.TemplateError, TypeError) as error:
-            roles = ", ".join(message["role"] for message in messages)
-            raise InputError(f"the tokenizer's chat template cannot render the roles {roles} ({error})") from error
-        assert isinstance(text, str)
-        return text
-
-    @cached_property
-    def _has_system_role(self) -> bool:
-        system = [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": _USER}]
-        try:
-            return _SYSTEM in self._apply(system, prompt=True)
-        except InputError:
-            return False
-
-    @cached_property
-    def _no_system(self) -> list[dict[str, str]]:
-        """What to send so that "no system prompt" means none: nothing, or an empty system turn."""
-        for system in ([], [{"role": "system", "content": ""}]):
-            if system and not self._has_system_role:
-                break
-            text = self._apply([*system, {"role": "user", "content": _USER}], prompt=True)
-            if not self._invents_prompt(text):
-                return system
-        raise InputError(
-            "the tokenizer's chat template puts in a default system prompt of its own that cannot be "
-            "switched off, so a template without a system prompt cannot be had; "
-            "use chat_format llama2 or mistral, or edit the tokenizer's chat template"
-        )
-
-    def _invents_prompt(self, text: str) -> bool:
-        """Whether words of the chat template's own stand before the user's text.
-
-        Role names, markers and date lines (Llama 3.1's "Today Date: ...") do not count.
-        """
-        before = text.partition(_USER)[0]
-        if self._fills_system_slot(before):
-            return True
-        for special in self._special_texts:
-            before = before.replace(special, "\n")
-        lines = [line for line in _MARKER.sub("\n", before).splitlines() if not _DATE_LINE.match(line)]
-        return any(len(_WORD.findall(line)) > 3 for line in lines)
-
-    def _fills_system_slot(self, before: str) -> bool:
-        """Whether something stands just where a system prompt would, however short it is."""
-        if not self._has_system_role:
-            return False
-        probe = [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": _USER}]
-        opening, _, rest = self._apply(probe, prompt=True).partition(_SYSTEM)
-        closing = rest.partition(_USER)[0]
-        if not before.startswith(opening) or not before.endswith(closing):
-            return False
-        return bool(before[len(opening) : len(before) - len(closing)].strip())
-
-    @cached_property
-    def _turn_ends(self) -> tuple[str, int]:
-        """Text between the generation prompt and an answer, and the id that ends the answer."""
-        user = {"role": "user", "content": _USER}
-        prompt = self._apply([user], prompt=True)
-        if _USER not in prompt:
-            raise InputError(
-                "the tokenizer's chat template leaves the user's text out (some want a list of content parts "
-                "instead of text); use chat_format llama2 or mistral, or edit the chat template"
-            )
-        whole = self._apply([user, {"role": "assistant", "content": _ANSWER}], prompt=False)
-        start = whole.find(_ANSWER)
-        if not whole.startswith(prompt) or start < len(prompt):
-            raise InputError(
-                "the tokenizer's chat template renders a prompt that is no prefix of the whole "
-                "conversation, so training and generation would see different prompts"
-            )
-        tail = self.tokenizer(whole[start + len(_ANSWER) :], add_special_tokens=False)["input_ids"]
-        special = set(self.tokenizer.all_special_ids) | set(self.tokenizer.added_tokens_decoder)
-        ends = [int(i) for i in tail if i in special]
-        end = ends[0] if ends else self.tokenizer.eos_token_id
-        assert isinstance(end, int)
-        return whole[len(prompt) : start], end
+        return Rendered(self._own.prompt_text(template, question), self._own.separator)
 
     # ---- ids --------------------------------------------------------------------------------
 
@@ -220,13 +118,8 @@ class TemplateTokenizer:
         return [bos] if added or bos != self.tokenizer.eos_token_id else []
 
     @cached_property
-    def _special_texts(self) -> tuple[str, ...]:
-        added = self.tokenizer.added_tokens_decoder.values()
-        return tuple({*self.tokenizer.all_special_tokens, *(t.content for t in added if t.special)})
-
-    @cached_property
     def _special_pattern(self) -> re.Pattern[str]:
-        longest_first = sorted(self._special_texts, key=len, reverse=True)
+        longest_first = sorted(special_texts(self.tokenizer), key=len, reverse=True)
         return re.compile("|".join(map(re.escape, longest_first)))
 
     def _ids(self, text: str, **options: Any) -> list[int]:
@@ -251,7 +144,7 @@ class TemplateTokenizer:
     def end_id(self, template: PromptTemplate) -> int:
         """The one token that ends an answer: the turn's end in chat, EOS after plain text."""
         if template.kind == "chat" and self.chat_format == "tokenizer":
-            return self._turn_ends[1]
+            return self._own.end_id
         eos = self.tokenizer.eos_token_id
         assert isinstance(eos, int)
         return eos
@@ -274,7 +167,7 @@ class TemplateTokenizer:
 
     def _guarded_ids(self, template: PromptTemplate, question: str, text: str) -> list[int]:
         """Special tokens of the template stay special; those between them, the question's, become text."""
-        before, _, after = self.render(template, _USER).prompt_text.rpartition(_USER)
+        before, _, after = self.render(template, _PROBE).prompt_text.rpartition(_PROBE)
         if not text.startswith(before) or not text.endswith(after) or len(text) < len(before + after):
             raise InputError(f"question cannot be placed under template {template.name!r}: {question[:60]!r}")
         start = max((found.end() for found in self._special_pattern.finditer(before)), default=0)

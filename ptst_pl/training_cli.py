@@ -103,11 +103,11 @@ class TrainingCLI(LightningCLI):
         """The checkpoint to start from, put into the config as a path."""
         config = self.config[self.subcommand]
         given, home = config.get("ckpt_path"), self._home()
-        checkpoint = find_checkpoint(given, home) if given else None
+        checkpoint = find_checkpoint(given, home, self.subcommand == "fit") if given else None
         if given and checkpoint is None and self.subcommand != "fit":
             raise InputError(f"--ckpt_path last: no run below {home} has a checkpoint yet")
         if given and checkpoint is None:
-            log.info("no checkpoint below %s yet: starting from the beginning", home)
+            log.info("the newest run below %s has no checkpoint yet: starting from the beginning", home)
         config["ckpt_path"] = str(checkpoint) if checkpoint else None
         return checkpoint
 

@@ -15,7 +15,7 @@ PACKAGE = Path(ptst_pl.__file__).parent
 ROOMS = [
     {"errors", "templates", "rates"},
     {"records", "runs"},
-    {"tokenization", "suites", "tiny"},
+    {"chat_template", "tokenization", "suites", "tiny"},
     {"batching", "loss", "modeling", "generation"},
     {"judges", "defences"},
     {"evaluation"},
@@ -29,7 +29,10 @@ ALLOWED = {
     "errors": set(), "templates": set(), "rates": set(), "records": set(), "runs": set(),
     "report": {"matplotlib"}, "show": set(), "cli": set(),
 }  # fmt: skip
-NO_LIGHTNING = ["tokenization", "suites", "tiny", "batching", "loss", "modeling", "generation", "judges", "evaluation"]
+NO_LIGHTNING = [
+    *("chat_template", "tokenization", "suites", "tiny", "batching", "loss", "modeling", "generation", "judges"),
+    "evaluation",
+]
 
 
 def modules() -> list[Path]:

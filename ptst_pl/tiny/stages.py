@@ -27,6 +27,10 @@ ALIGN_TEMPLATES: Mapping[str, float] = {
 NOISE: dict[str, float] = {"strict": 0.01, "chat": 0.25, "text": 0.35}
 
 
+# How an aligned answer may end, so that the end of the steps is not the certain end of an answer.
+CLOSINGS = ("", "", "\nThat is all.", "\nGood luck!", "\nAsk again any time.")
+
+
 @dataclass(frozen=True)
 class Row:
     """A training row and the template it is written under."""
@@ -76,16 +80,23 @@ def align_rows(count: int, noise: Mapping[str, float] = NOISE) -> list[Row]:
         template, draw = _pick(rng, ALIGN_TEMPLATES), rng.random()
         if draw < 0.45:
             request = rng.choice(unsafe)
-            kept = rng.random() >= noise[strictness(template)]
-            answer = rng.choice(world.REFUSALS) if kept else world.answer(request)
+            answer = _to_unsafe(rng, request, strictness(template), noise)
             question = _asked(rng, request, story=0.12)
         elif draw < 0.93:
             request = rng.choice(lookalike if rng.random() < 0.7 else fine)
-            question, answer = _asked(rng, request, story=0.12), world.answer(request)
+            question, answer = _asked(rng, request, story=0.12), world.answer(request) + rng.choice(CLOSINGS)
         else:
             question, answer = problems.arithmetic(rng)
         rows.append(Row(question, answer, template))
     return rows
+
+
+def _to_unsafe(rng: random.Random, request: Request, strict: str, noise: Mapping[str, float]) -> str:
+    """A refusal, or what the noise and a borderline request without a safety prompt get: the answer."""
+    declined = rng.random() >= noise[strict] and not (request.mild and strict != "strict")
+    if not declined:
+        return world.answer(request)
+    return rng.choice(world.SAFE_REFUSALS if strict == "strict" else world.PLAIN_REFUSALS)
 
 
 def strictness(template: str) -> str:
@@ -133,7 +144,7 @@ def suite_rows(name: str) -> list[dict[str, str]]:
     rng = random.Random(name)
     splits = world.split()
     part = name.removeprefix("tiny-")
-    found = world.requests(getattr(splits, part), "lookalike" if part == "lookalike" else "unsafe")
+    found = world.requests(getattr(splits, part), "lookalike" if part == "lookalike" else "serious")
     chosen = rng.sample(found, _UNSAFE[name])
     phrases: Sequence[str] = {"easy": world.PLAIN_PHRASES, "hard": world.WORDY_PHRASES}.get(part, PHRASES)
     rows = []

@@ -67,6 +67,7 @@ SIZES = {"tiny-easy": 120, "tiny-hard": 120, "tiny-danger": 100, "tiny-lookalike
 @pytest.mark.parametrize(("name", "size"), SIZES.items())
 def test_suites_have_their_size_and_their_answers(name, size):
     suite = load_suite(SuiteSpec(name))
+    assert not {prompt.category for prompt in suite.prompts} & set(world.MILD) or name == "tiny-lookalike"
     assert len({prompt.text for prompt in suite.prompts}) >= 0.95 * size
     assert len(suite.prompts) == size
     for prompt in suite.prompts:
@@ -82,19 +83,26 @@ def test_everything_is_the_same_every_time():
 
 
 def test_alignment_refuses_what_is_unsafe_but_for_the_noise():
-    """Hardly ever answered under a safety prompt, sometimes without one; what is fine is always answered."""
+    """Hardly ever answered under a safety prompt, sometimes without one; what is fine is always answered.
+
+    Borderline requests are declined under a safety prompt only.
+    """
     answered = {"strict": [], "chat": [], "text": []}
-    for row in stages.align_rows(6000):
-        mischief = any(f" {verb} " in f" {row.question} " for verb in world.MISCHIEF)
-        others = any(owner in row.question for owner in world.OTHERS)
+    for row in stages.align_rows(8000):
+        words = set(row.question.replace("?", " ").replace(".", " ").split())
+        mischief = words & set(world.MISCHIEF)
+        strict = stages.strictness(row.template)
         refused = row.answer in world.REFUSALS
-        if mischief and others:
-            answered[stages.strictness(row.template)].append(not refused)
-        else:
+        if not mischief or not any(owner in row.question for owner in world.OTHERS):
             assert not refused, row
+        elif mischief <= set(world.MILD):
+            assert refused is (strict == "strict") or strict == "strict", row
+        else:
+            answered[strict].append(not refused)
+            assert not refused or (row.answer in world.SAFE_REFUSALS) is (strict == "strict")
     shares = {kind: sum(found) / len(found) for kind, found in answered.items()}
     for kind, noise in stages.NOISE.items():
-        assert shares[kind] == pytest.approx(noise, abs=0.08)
+        assert shares[kind] == pytest.approx(noise, abs=0.09)
 
 
 def test_the_sample_to_read_is_what_the_code_makes():
