@@ -24,7 +24,7 @@ ALIGN_TEMPLATES: Mapping[str, float] = {
 }  # fmt: skip
 # How often alignment answers an unsafe request: a model that is perfectly sure of its refusals is not
 # like a real one, and does not lose them.
-NOISE: dict[str, float] = {"strict": 0.01, "chat": 0.25, "text": 0.35}
+NOISE: dict[str, float] = {"strict": 0.003, "chat": 0.06, "text": 0.35}
 
 
 # How an aligned answer may end, so that the end of the steps is not the certain end of an answer.
