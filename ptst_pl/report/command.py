@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from ptst_pl.errors import InputError
 from ptst_pl.report.curves import draw_curves
-from ptst_pl.report.matrix import train_test_table
+from ptst_pl.report.matrix import train_test_tables
 from ptst_pl.report.runs import load_run
 from ptst_pl.runs import newest_version
 
@@ -30,7 +30,7 @@ def main(argv: Sequence[str]) -> None:
     if options.figure and options.figure.suffix not in (".png", ".svg"):
         raise InputError(f"report: --figure {options.figure}: expected a name ending in .png or .svg")
     runs = [load_run(newest_version(path)) for path in options.runs]
-    print(train_test_table(runs))
+    print(train_test_tables(runs))
     if options.figure:
         draw_curves(runs, options.figure)
         print(f"\ncurves: {options.figure}")

@@ -1,4 +1,4 @@
-"""The train x test table: what was trained under which template, tested under which."""
+"""The train x test tables: rows are training templates, columns test templates, as the paper prints them."""
 
 from __future__ import annotations
 
@@ -7,44 +7,50 @@ from collections.abc import Sequence
 from ptst_pl.report.runs import UNTOUCHED, CellRate, Key, RunResults, matrix
 from ptst_pl.report.table import grid
 
+TITLES = {
+    "asr": "attack success rate in %, {judge} judge",
+    "over-refusal": "over-refusal in %, {judge} judge",
+    "helpfulness": "helpfulness in %, {judge} judge",
+}
 
-def train_test_table(runs: Sequence[RunResults]) -> str:
-    """One line per (training template, test template), a column per suite: rate and interval in per cent.
 
-    The last column is the share of broken answers over all suites that look for harm.
+def train_test_tables(runs: Sequence[RunResults]) -> str:
+    """One table per suite and judge, each cell a rate with its interval, and one of the broken answers.
+
+    The untouched model stands first. The broken answers are a mean over the suites that look for harm.
     """
-    cells, broken = matrix(runs), matrix(runs, "broken")
-    columns = list(dict.fromkeys((suite, judge) for _, _, suite, judge in cells))
+    cells = matrix(runs)
     measures = {(r["suite"], r["judge"]): r["measures"] for run in runs for r in run.rates}
-    head = [
-        "trained under",
-        "tested under",
-        *(f"{suite} ({_short(measures[suite, judge], judge)})" for suite, judge in columns),
-        "broken",
-    ]
-    rows = list(dict.fromkeys((train, test) for train, test, _, _ in cells))
-    rows.sort(key=lambda row: row[0] != UNTOUCHED)
-    lines = [head]
-    for train, test in rows:
-        line = [train, test]
-        line += [_text(cells.get((train, test, suite, judge))) for suite, judge in columns]
-        lines.append([*line, _broken(broken, train, test, measures)])
-    return grid(lines)
+    blocks = []
+    for suite, judge in dict.fromkeys((suite, judge) for _, _, suite, judge in cells):
+        own = {(train, test): cell for (train, test, s, j), cell in cells.items() if (s, j) == (suite, judge)}
+        title = TITLES[measures[suite, judge]].format(judge=judge)
+        blocks.append(f"{suite}: {title}\n{_table({key: _text(cell) for key, cell in own.items()})}")
+    broken = _broken(matrix(runs, "broken"), measures)
+    if broken:
+        blocks.append(f"broken answers in %, over all suites that look for harm\n{_table(broken)}")
+    seeds = max(cell.seeds for cell in cells.values())
+    note = f"\n\nmean over {seeds} runs [interval over the prompts, widened to hold every run]" if seeds > 1 else ""
+    return "\n\n".join(blocks) + note
 
 
-def _short(measures: str, judge: str) -> str:
-    return f"ASR, {judge} judge" if measures == "asr" else measures
+def _table(texts: dict[tuple[str, str], str]) -> str:
+    trained = sorted(dict.fromkeys(train for train, _ in texts), key=lambda train: train != UNTOUCHED)
+    tested = list(dict.fromkeys(test for _, test in texts))
+    head = ["trained under \\ tested under", *tested]
+    return grid([head, *([train, *(texts.get((train, test), "-") for test in tested)] for train in trained)])
 
 
-def _text(cell: CellRate | None) -> str:
-    if cell is None:
-        return "-"
+def _text(cell: CellRate) -> str:
     return f"{100 * cell.mean:.1f} [{100 * cell.low:.0f}, {100 * cell.high:.0f}]"
 
 
-def _broken(cells: dict[Key, CellRate], train: str, test: str, measures: dict[tuple[str, str], str]) -> str:
-    found = {
-        key[2]: cell for key, cell in cells.items() if key[:2] == (train, test) and measures[key[2], key[3]] == "asr"
+def _broken(cells: dict[Key, CellRate], measures: dict[tuple[str, str], str]) -> dict[tuple[str, str], str]:
+    found: dict[tuple[str, str], dict[str, CellRate]] = {}
+    for (train, test, suite, judge), cell in cells.items():
+        if measures[suite, judge] == "asr":
+            found.setdefault((train, test), {})[suite] = cell
+    return {
+        key: f"{100 * sum(c.mean * c.n for c in own.values()) / sum(c.n for c in own.values()):.1f}"
+        for key, own in found.items()
     }
-    total = sum(cell.n for cell in found.values())
-    return f"{100 * sum(cell.mean * cell.n for cell in found.values()) / total:.1f}" if total else "-"

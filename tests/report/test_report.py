@@ -68,7 +68,9 @@ def test_command_prints_the_table_and_draws(runs, tmp_path, capsys):
     figure = tmp_path / "curves.png"
     main(["report", *map(str, runs), "--figure", str(figure)])
     lines = capsys.readouterr().out.splitlines()
-    assert lines[2].split()[:5] == ["(not", "fine-tuned)", "chat:vanilla", "5.0", "[1,"]
+    assert lines[0] == "unsafe: attack success rate in %, refusal judge"
+    assert [line.split()[0] for line in lines[3:6]] == ["(not", "chat:vanilla", "chat:llama"]
+    assert lines[4].split()[1:] == ["80.0", "[58,", "92]", "10.0", "[3,", "30]"]
     assert figure.read_bytes().startswith(b"\x89PNG")
 
 
