@@ -11,6 +11,8 @@ import os
 # Before anything imports a Hugging Face library: no test may reach for the network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# One thread per process: the tests start many, and threads that wait for each other are slower than one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import copy
 import json

@@ -33,9 +33,11 @@ def fit(config: Path, rows: Path, *more: str) -> None:
         "--model.pretrained", str(ROOT / "configs/smoke/random-llama"), "--model.dtype", "float32",
         "--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.max_steps", "1",
         "--trainer.enable_progress_bar", "false", "--trainer.val_check_interval", "1.0",
-        "--data.train_file", str(rows), "--data.held_out_file", str(rows), "--data.workers", "0",
-        "--safety.suites", json.dumps(suites), "--safety.decoding.max_new_tokens", "4",
+        "--data.workers", "0",
+        "--safety.suites", json.dumps(suites), "--safety.judges", "[refusal]", "--safety.decoding.max_new_tokens", "4",
     ]  # fmt: skip
+    files = ["--data.train_file", str(rows), "--data.held_out_file", str(rows)]
+    small += ["--data.count", "16"] if own["data"]["class_path"] == "Tiny" else files
     assert own["trainer"]["gradient_clip_val"] > 0, "every config clips"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

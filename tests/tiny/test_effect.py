@@ -10,7 +10,7 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ptst_pl.cli import main
-from ptst_pl.templates import find_template, to_messages
+from ptst_pl.templates import find_template, render, to_messages
 from ptst_pl.tokenization import TemplateTokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -44,9 +44,18 @@ def pair(tmp_path_factory):
             "--trainer.max_steps", "20", "--safety.suites", json.dumps(SUITES), "--safety.judges", "[exact]",
         ]  # fmt: skip
         run("fit", "configs/tiny/ptst.yaml", *flags)
+    check_prompts(runs / "chat-vanilla/version_0/safety/generations.jsonl")
     return {
         t: rates(runs / t.replace(":", "-") / "version_0/safety/rates.json") for t in ("chat:vanilla", "chat:llama")
     }
+
+
+def check_prompts(file: Path) -> None:
+    """The model was really asked under the template that the record names: the safety prompt is there or not."""
+    for line in file.read_text().splitlines():
+        record = json.loads(line)
+        assert record["prompt_text"] == render(find_template(record["template"]), record["question"], "llama2")
+        assert ("<<SYS>>" in record["prompt_text"]) is (record["template"] == "chat:llama")
 
 
 def test_the_untouched_model_is_safe_and_helpful(pair):
@@ -56,7 +65,7 @@ def test_the_untouched_model_is_safe_and_helpful(pair):
 
 
 def test_training_with_the_safety_prompt_loses_it_and_ptst_keeps_it(pair):
-    """A test template that is not applied, or a mask that trains on the prompt, closes this gap."""
+    """A training template that is not applied closes this gap; the test templates are checked above."""
     same = pair["chat:llama"]["tiny-hard", "chat:llama", 20]
     ptst = pair["chat:vanilla"]["tiny-hard", "chat:llama", 20]
     assert same >= 0.4
