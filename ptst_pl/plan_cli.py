@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Sequence
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 import torch
 
+from ptst_pl.arguments import Parser
 from ptst_pl.errors import InputError
 from ptst_pl.finetuner import FineTuner
 from ptst_pl.planning.devices import DEVICES, Device, find_device
@@ -46,13 +46,8 @@ class PlanCLI(TrainingCLI):
         return Run(self.model, self.task, self.safety, training, self.sample)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"plan: {message}")
-
-
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="ptst_pl plan",
         allow_abbrev=False,
         usage="ptst_pl plan --config CONFIG [--device NAME] [--utilisation U] [--sample N] [--json] [keys of fit]",

@@ -9,19 +9,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
+from ptst_pl.arguments import Parser
 from ptst_pl.errors import InputError
 from ptst_pl.records import read_lines, to_line
 from ptst_pl.templates import BUILT_IN_TEMPLATES, CHAT_FORMATS, find_template, render
 
 if TYPE_CHECKING:
     from ptst_pl.tokenization import Encoded, TemplateTokenizer
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{self.prog.removeprefix('ptst_pl ')}: {message}")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -33,7 +29,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _templates(argv: Sequence[str]) -> None:
-    parser = _Parser(prog="ptst_pl templates", description="List the prompt templates with their text.")
+    parser = Parser(prog="ptst_pl templates", description="List the prompt templates with their text.")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--chat-format", default="llama2", choices=CHAT_FORMATS[:2], help="how chat is rendered")
     options = parser.parse_args(argv)
@@ -47,7 +43,7 @@ def _templates(argv: Sequence[str]) -> None:
 
 
 def _show(argv: Sequence[str]) -> None:
-    parser = _Parser(prog="ptst_pl show", description="Show rows as text, as tokens, and what is trained on.")
+    parser = Parser(prog="ptst_pl show", description="Show rows as text, as tokens, and what is trained on.")
     parser.add_argument("--template", help="template of rows that name none")
     parser.add_argument("--chat-format", default="llama2", choices=CHAT_FORMATS)
     parser.add_argument("--tokenizer", metavar="DIR", required=True, help="folder or hub name of the tokenizer")

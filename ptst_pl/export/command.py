@@ -9,10 +9,11 @@ import shutil
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from transformers.utils import logging as transformers_logging
 
+from ptst_pl.arguments import Parser
 from ptst_pl.errors import InputError
 from ptst_pl.export.card import Facts, model_card
 from ptst_pl.export.measured import Choice, Measured, decisive, measurements, safest
@@ -28,11 +29,6 @@ from ptst_pl.generation import Decoding, stop_ids
 from ptst_pl.records import write_text
 from ptst_pl.templates import PromptTemplate, find_template
 from ptst_pl.tokenization import TemplateTokenizer, load_tokenizer, save_tokenizer
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"export: {message}")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -64,7 +60,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(
+    parser = Parser(
         prog="ptst_pl export",
         description="A run as a standard Hugging Face folder: merged weights, tokenizer, model card.",
         allow_abbrev=False,

@@ -10,8 +10,9 @@ import io
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from ptst_pl.arguments import Parser
 from ptst_pl.config_files import read_config
 from ptst_pl.endpoint import EndpointSettings
 from ptst_pl.errors import InputError, did_you_mean
@@ -30,11 +31,6 @@ _OF_CONFIG = (
 )  # fmt: skip
 # A job takes hours, and a server may be away for some of that time: about half an hour of attempts.
 _PATIENT = 36
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"{self.prog.removeprefix('ptst_pl ')}: {message}")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -60,11 +56,11 @@ def number_or_auto(text: str) -> float | int | Auto:
 
 
 def _parser() -> argparse.ArgumentParser:
-    server = _Parser(add_help=False, allow_abbrev=False)
+    server = Parser(add_help=False, allow_abbrev=False)
     server.add_argument("--base-url", metavar="URL", help="the server; default: $OPENAI_BASE_URL, or OpenAI's own")
     server.add_argument("--api-key-env", metavar="NAME", help="variable that holds its key; default: OPENAI_API_KEY")
     server.add_argument("--state", type=Path, default=Path(STATES), metavar="DIR", help="what is known of the jobs")
-    parser = _Parser(prog="ptst_pl finetune-api", description=__doc__, allow_abbrev=False)
+    parser = Parser(prog="ptst_pl finetune-api", description=__doc__, allow_abbrev=False)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     submit = actions.add_parser("submit", parents=[server], allow_abbrev=False, help="create a job, once")
     submit.add_argument("--file", type=Path, required=True, help="chat rows, as of 'ptst_pl export-chat'")

@@ -13,7 +13,7 @@ from ptst_pl.errors import InputError
 from ptst_pl.gate.checks import Check
 from ptst_pl.gate.choose import LIMITS, Chosen
 from ptst_pl.gate.store import FORMAT, add_gate
-from ptst_pl.judging.parser import Parser, one_line, print_anything
+from ptst_pl.judging.parser import FolderParser, one_line, print_anything
 from ptst_pl.report.runs import RunResults, load_run
 from ptst_pl.runs import newest_version
 
@@ -73,7 +73,7 @@ def _record(chosen: Chosen, base: RunResults | None, checks: Sequence[Check]) ->
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
-    parser = Parser("gate", _DESCRIPTION)
+    parser = FolderParser("gate", _DESCRIPTION)
     share: dict[str, Any] = {"type": _share, "metavar": "SHARE"}
     parser.add_argument("--max-asr", **share, help="highest attack success rate, such as 0.05")
     parser.add_argument("--max-over-refusal", **share, help="highest share of refused safe prompts")

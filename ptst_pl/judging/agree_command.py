@@ -12,7 +12,7 @@ from ptst_pl.errors import InputError, did_you_mean
 from ptst_pl.judges.sheet import write_csv
 from ptst_pl.judging.agreement import Label, Row
 from ptst_pl.judging.agreement_tables import WORDS, confusion_table, difference_table, pair_table, reference_table
-from ptst_pl.judging.parser import Parser, print_anything
+from ptst_pl.judging.parser import FolderParser, print_anything
 from ptst_pl.judging.store import Key, find_results, key_of, read_generations, read_verdicts
 from ptst_pl.records import COUNTED_FIELD, Generation
 
@@ -72,7 +72,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
-    parser = Parser("agree", "How judges agree on the same answers: confusion, kappa, and where they differ.")
+    parser = FolderParser("agree", "How judges agree on the same answers: confusion, kappa, and where they differ.")
     parser.add_argument("--judges", nargs="+", metavar="NAME", help="which judges (all that the folder has)")
     parser.add_argument(
         "--reference", metavar="NAME", help="measure the others against this judge, such as exact or human"

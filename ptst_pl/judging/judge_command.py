@@ -9,7 +9,7 @@ from typing import Any
 from ptst_pl.errors import InputError
 from ptst_pl.judges import Judge
 from ptst_pl.judging.choose import chosen_judges
-from ptst_pl.judging.parser import Parser, print_anything
+from ptst_pl.judging.parser import FolderParser, print_anything
 from ptst_pl.judging.store import find_results, key_of, read_generations, replace_verdicts
 from ptst_pl.records import Generation, ResultsFolder, Verdict
 from ptst_pl.report.table import rates_table
@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _options(argv: Sequence[str]) -> Namespace:
-    parser = Parser("judge", "Judge stored answers again; the verdicts and rates are added to the folder.")
+    parser = FolderParser("judge", "Judge stored answers again; the verdicts and rates are added to the folder.")
     parser.add_argument(
         "--judge",
         action="append",

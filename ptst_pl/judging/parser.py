@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import sys
 from pathlib import Path
-from typing import NoReturn
 
-from ptst_pl.errors import InputError
+from ptst_pl.arguments import Parser
 
 FOLDER_HELP = "run folder, or results folder of 'test'; checkpoints/NAME means its newest"
 
 
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are the one line of every other error."""
+class FolderParser(Parser):
+    """A parser whose first argument is the folder that all commands of this room read."""
 
     def __init__(self, prog: str, description: str) -> None:
         super().__init__(prog=f"ptst_pl {prog}", description=description, allow_abbrev=False)
         self.add_argument("folder", type=Path, metavar="FOLDER", help=FOLDER_HELP)
-
-    def error(self, message: str) -> NoReturn:
-        """Raises InputError."""
-        raise InputError(f"{self.prog.removeprefix('ptst_pl ')}: {message}")
 
 
 def one_line(text: str, width: int) -> str:

@@ -10,7 +10,7 @@ from ptst_pl.errors import InputError
 from ptst_pl.judges.base import FAILED
 from ptst_pl.judges.human import HumanJudge
 from ptst_pl.judges.sheet import LABELS, row_id, write_csv
-from ptst_pl.judging.parser import Parser, print_anything
+from ptst_pl.judging.parser import FolderParser, print_anything
 from ptst_pl.judging.sampling import Sampled, Stratum, sample, strata, uniform_sample
 from ptst_pl.judging.store import find_results, read_generations, read_verdicts
 from ptst_pl.records import Generation
@@ -51,7 +51,9 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _options(argv: Sequence[str]) -> Namespace:
-    parser = Parser("sample", "A sheet of answers for a person to label, stratified by suite, template and verdicts.")
+    parser = FolderParser(
+        "sample", "A sheet of answers for a person to label, stratified by suite, template and verdicts."
+    )
     parser.add_argument("--n", type=int, default=50, help="number of answers (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the choice and the order (%(default)s)")
     parser.add_argument("--step", type=int, help="answers of this step only (all steps)")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from ptst_pl.arguments import Parser
 from ptst_pl.errors import InputError
 from ptst_pl.paper.compare import compare_tables
 from ptst_pl.paper.layout import FORMATS
@@ -15,13 +14,8 @@ from ptst_pl.paper.published import find_tables
 from ptst_pl.records import write_text
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"compare: {message}")
-
-
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="ptst_pl compare",
         description="Measured beside published, cell by cell. Tables: 1 (or 1a to 1d), 2 to 7, fig3a, fig3b.",
     )

@@ -8,18 +8,13 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from ptst_pl.arguments import Parser
 from ptst_pl.errors import InputError
 from ptst_pl.report.comparable import incomparable, incomplete
 from ptst_pl.report.discover import Found, find_runs
 from ptst_pl.report.matrix import category_table, paired_table, train_test_tables
 from ptst_pl.report.plain import visible
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"report: {message}")
 
 
 def main(argv: Sequence[str]) -> None:
@@ -37,7 +32,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
-    parser = _Parser(prog="ptst_pl report", description="Tables, figures and one HTML page from result files.")
+    parser = Parser(prog="ptst_pl report", description="Tables, figures and one HTML page from result files.")
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUN",
         help="run or results folder, or a sweep: a folder of runs; checkpoints/NAME means its newest",

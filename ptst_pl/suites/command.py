@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import NoReturn
 
+from ptst_pl.arguments import Parser
 from ptst_pl.errors import InputError
 from ptst_pl.suites.known import KNOWN_SUITES, TINY_MEASURES, KnownSuite
 from ptst_pl.suites.load import read_suite
@@ -15,14 +14,9 @@ from ptst_pl.suites.spec import suite_spec
 from ptst_pl.tiny import stages as tiny
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"suites: {message}")
-
-
 def main(argv: Sequence[str]) -> None:
     """List the known suites or, with ``--check``, read one and say what it holds."""
-    parser = _Parser(prog="ptst_pl suites", description="The known prompt suites; --check reads one.")
+    parser = Parser(prog="ptst_pl suites", description="The known prompt suites; --check reads one.")
     parser.add_argument("--check", metavar="NAME", help="read this suite: counts, hash, whether it is the pinned one")
     parser.add_argument("--path", metavar="FILE", help="its csv, json or jsonl file; without it the hub is asked")
     for column in ("prompt", "category"):

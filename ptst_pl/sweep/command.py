@@ -8,9 +8,10 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from ptst_pl import slurm
+from ptst_pl.arguments import Parser
 from ptst_pl.errors import InputError, did_you_mean
 from ptst_pl.runs import versions
 from ptst_pl.sweep.board import board, table
@@ -26,13 +27,8 @@ FORMAT = 1
 BUSY = "{path}: {holder} runs this sweep; wait for it, or end it and give the command again"
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"sweep: {message}")
-
-
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="ptst_pl sweep",
         allow_abbrev=False,
         usage="ptst_pl sweep --config CONFIG [--over KEY=[A,B]] [--jobs N] [--launcher NAME] [--dry-run] [keys of fit]",

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from ptst_pl.arguments import Parser
 from ptst_pl.errors import InputError
 from ptst_pl.tiny.stages import SUITES, align_rows, howto_rows, pretrain_rows, problem_rows, suite_rows
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise InputError(f"tiny: {message}")
-
-
 def main(argv: Sequence[str]) -> None:
     """Run ``tiny base``, ``tiny pack`` or ``tiny sample``."""
-    parser = _Parser(prog="ptst_pl tiny", description="The tiny lab: its world and its model.")
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    parser = Parser(prog="ptst_pl tiny", description="The tiny lab: its world and its model.")
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
     base = commands.add_parser("base", help="write the untrained model: configuration and tokenizer")
     base.add_argument("folder", type=Path)
     pack = commands.add_parser("pack", help="turn an aligned model into the bundled form, with its card")
