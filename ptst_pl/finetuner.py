@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 
 from ptst_pl.batching import Batch, PackRows, PadRight, Sources
@@ -235,6 +237,17 @@ class FineTuner(LightningModule):
         for logger in self.trainer.loggers:
             logger.log_metrics(found, step)
         return found
+
+    def optimizer_step(
+        self,
+        epoch: int,
+        batch_idx: int,
+        optimizer: torch.optim.Optimizer | LightningOptimizer,
+        optimizer_closure: Callable[[], Any] | None = None,
+    ) -> None:
+        """Make the step and free its gradients: Lightning would keep them through the next forward pass."""
+        super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        optimizer.zero_grad(set_to_none=True)
 
     def configure_optimizers(self) -> Any:
         """AdamW over the trained parameters, and the schedule per optimiser step."""

@@ -69,7 +69,7 @@ def training_hours(parameters: float, tokens: float, method: str) -> float:
 
 def generation_hours(answers: int, max_new_tokens: int = 512, batch_size: int = 64) -> float:
     """Hours on one A100 to generate ``answers`` answers."""
-    return decoding_hours(batches_of(answers, batch_size), max_new_tokens)
+    return decoding_hours(batches_of(answers, batch_size) * max_new_tokens)
 
 
 def hours(experiment: Experiment) -> tuple[float, float]:

@@ -23,27 +23,24 @@ class Answers:
     Attributes:
         evaluations: how many: before training, in between, and at the end.
         answers: of one evaluation, over all devices.
+        on_a_device: of one evaluation on the device that has most of them.
         prompt_tokens: of one evaluation, over all devices.
         new_tokens: of one evaluation if every answer runs to its last token.
-        batches: of one evaluation on the device that has most of them.
-        batch_size: prompts of a batch.
+        batches: of one evaluation on that device, where answers are generated in batches.
+        batch_size: prompts of such a batch.
         max_new_tokens: longest answer.
         longest: prompt tokens of the longest prompt.
     """
 
     evaluations: int
     answers: int
+    on_a_device: int
     prompt_tokens: int
     new_tokens: int
     batches: int
     batch_size: int
     max_new_tokens: int
     longest: int
-
-    @property
-    def rows(self) -> int:
-        """Prompts of the largest batch."""
-        return min(self.batch_size, self.answers)
 
 
 def count_answers(evaluation: Evaluation, evaluations: int, devices: int) -> Answers:
@@ -54,6 +51,7 @@ def count_answers(evaluation: Evaluation, evaluations: int, devices: int) -> Ans
     return Answers(
         evaluations=evaluations,
         answers=answers,
+        on_a_device=sum(-(-len(cell) // devices) for cell in lengths),
         prompt_tokens=sum(sum(cell) for cell in lengths),
         new_tokens=answers * decoding.max_new_tokens,
         batches=sum(batches_of(-(-len(cell) // devices), decoding.batch_size) for cell in lengths),

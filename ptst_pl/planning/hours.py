@@ -23,9 +23,9 @@ def computing_hours(operations: float, peak: float, utilisation: float = UTILISA
     return operations / (peak * utilisation) / 3600
 
 
-def decoding_hours(batches: int, max_new_tokens: int, seconds_per_token: float = SECONDS_PER_TOKEN) -> float:
-    """Hours for ``batches`` batches of answers, each to its last token, one after the other."""
-    return batches * max_new_tokens * seconds_per_token / 3600
+def decoding_hours(steps: int, seconds_per_token: float = SECONDS_PER_TOKEN) -> float:
+    """Hours for so many steps of decoding, one after the other."""
+    return steps * seconds_per_token / 3600
 
 
 def batches_of(answers: int, batch_size: int) -> int:

@@ -34,10 +34,10 @@ Parts = dict[str, int]
 
 @dataclass(frozen=True)
 class Prompts:
-    """The largest batch of prompts.
+    """What an evaluation works on at a time.
 
     Attributes:
-        rows: prompts.
+        rows: prompts that are read at once.
         longest: tokens of the longest.
         cache: bytes of the keys and values once every answer has its last token.
     """
@@ -113,13 +113,22 @@ def estimate(
     micro_batch = step | {OPTIMISER: 2 * gradients, BUFFERS: buffers}
     scratch = gradients if on_gpu else 2 * max((p.numel() * p.element_size() for p in chosen), default=0)
     optimiser_step = kept | {GRADIENTS: gradients, BUFFERS: buffers, SCRATCH: scratch}
-    return Memory(micro_batch, optimiser_step, _evaluation(finetuner, kept, gradients, training, prompts))
+    held = buffers if training.sharing == "ddp" else 0
+    return Memory(micro_batch, optimiser_step, _evaluation(finetuner, kept, held, training, prompts))
 
 
-def _evaluation(
-    finetuner: FineTuner, kept: Parts, gradients: int, training: Training, prompts: Prompts | None
-) -> Parts:
-    """Gradients of the last step are still there; a sharded model is gathered whole."""
+def held(finetuner: FineTuner, training: Training) -> int:
+    """Bytes of a device that weights, optimiser and buffers have while answers are generated."""
+    model = build_on_meta(finetuner)
+    parts = training.devices if training.sharing == "fsdp2" else 1
+    weights = _bytes(model.parameters(), parts) - saved_by_quantising(model, finetuner.quantize) // parts
+    whole = _gathered(model.parameters(), training) if parts > 1 else 0
+    buffers = _buffers(model, training) if training.sharing == "ddp" else 0
+    return weights + 2 * _bytes(trainable(model).values(), parts) + whole + buffers
+
+
+def _evaluation(finetuner: FineTuner, kept: Parts, buffers: int, training: Training, prompts: Prompts | None) -> Parts:
+    """A sharded model is gathered whole; ``buffers`` stay between the steps."""
     if prompts is None:
         return {}
     model, mode = build_on_meta(finetuner), FakeTensorMode()
@@ -130,7 +139,7 @@ def _evaluation(
     with mode, memory, _quiet(), torch.no_grad(), _autocast(training):
         inner.get_decoder()(input_ids=torch.zeros(prompts.rows, prompts.longest, dtype=torch.long), use_cache=False)
     memory.close()
-    parts = {GRADIENTS: gradients, CACHE: prompts.cache, BUFFERS: gathered}
+    parts = {CACHE: prompts.cache, BUFFERS: gathered + buffers}
     return kept | parts | {kind: memory.peak.get(kind, 0) for kind in (COPIES, ACTIVATIONS)}
 
 
@@ -157,11 +166,10 @@ def _trace(
         for number in range(2):
             if number:
                 memory.restart()
+            if training.accumulate == 1:
+                model.zero_grad(set_to_none=True)  # as FineTuner does after the optimiser's step
             with _autocast(training):
                 loss = batch_nll(model, moved)
-            if training.accumulate == 1:
-                # Lightning's order: the last step's gradients go between the forward and the backward pass.
-                model.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             del loss
     memory.close()

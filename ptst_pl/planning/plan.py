@@ -14,6 +14,7 @@ from ptst_pl.finetuner import FineTuner
 from ptst_pl.modeling import causal_lm
 from ptst_pl.planning import evaluations, hours, memory, shape, tokens
 from ptst_pl.planning.devices import Device
+from ptst_pl.planning.generating import Generating, generating
 from ptst_pl.planning.operations import Operations, operations_of
 from ptst_pl.planning.settings import Training, limited
 from ptst_pl.tasks.base import Task
@@ -59,17 +60,18 @@ def plan(run: Run, device: Device, utilisation: float) -> dict[str, Any]:
     steps = run.training.total_steps(epoch.batches)
     per_epoch = run.training.steps_of_an_epoch(epoch.batches)
     answers = _answers(run, epoch.batches, steps)
-    needs = _memory(run, model, epoch, device, answers)
+    way = None if answers is None else _generating(run, device, answers)
+    needs = _memory(run, epoch, device, answers, way)
     work = operations_of(model, run.finetuner.activation_checkpointing)
     facts = {
         "model": _model(run, counted),
         "data": _data(run, epoch, held_out),
         "steps": {"per_epoch": per_epoch, "total": steps, "epochs": steps / max(1, per_epoch)},
         "operations": _operations(run, work, epoch, held_out),
-        "evaluations": _evaluations(answers),
+        "evaluations": _evaluations(answers, way),
         "memory": _fits(needs, device),
     }
-    return facts | {"time": _time(run, facts, work, model, device, utilisation, answers, epoch)}
+    return facts | {"time": _time(run, facts, work, model, device, utilisation, answers, way, epoch)}
 
 
 def _epochs(run: Run) -> tuple[tokens.Epoch, tokens.Epoch | None]:
@@ -96,15 +98,18 @@ def _answers(run: Run, batches: int, steps: int) -> evaluations.Answers | None:
     return evaluations.count_answers(run.curve.prepare(run.task), often, run.training.devices)
 
 
+def _generating(run: Run, device: Device, answers: evaluations.Answers) -> Generating:
+    usable = device.usable - memory.held(run.finetuner, run.training)
+    return generating(run.finetuner, run.training, run.curve.decoding, answers, usable, device.name != "cpu")
+
+
 def _memory(
-    run: Run, model: nn.Module, epoch: tokens.Epoch, device: Device, answers: evaluations.Answers | None
+    run: Run, epoch: tokens.Epoch, device: Device, answers: evaluations.Answers | None, way: Generating | None
 ) -> memory.Memory:
     batches = [run.collate(numbers) for numbers in epoch.largest[run.finetuner.path]]
     prompts = None
-    if answers is not None:
-        whole = answers.longest + answers.max_new_tokens
-        cache = evaluations.cache_bytes(causal_lm(model), answers.batch_size, whole, run.training.autocast)
-        prompts = memory.Prompts(answers.batch_size, answers.longest, cache)
+    if answers is not None and way is not None:
+        prompts = memory.Prompts(way.prompts, answers.longest, way.cache)
     return memory.estimate(
         run.finetuner, batches, run.training, run.finetuner.activation_checkpointing, device.name != "cpu", prompts
     )
@@ -174,15 +179,17 @@ def _operations(
     return found
 
 
-def _evaluations(answers: evaluations.Answers | None) -> dict[str, int]:
-    if answers is None:
+def _evaluations(answers: evaluations.Answers | None, way: Generating | None) -> dict[str, int | str]:
+    if answers is None or way is None:
         return {"evaluations": 0}
     return {
         "evaluations": answers.evaluations,
         "answers": answers.answers,
         "prompt_tokens": answers.prompt_tokens,
         "new_tokens": answers.new_tokens,
-        "batches_per_device": answers.batches,
+        "backend": way.backend,
+        "at_once": way.at_once,
+        "steps_per_device": way.steps,
         "max_new_tokens": answers.max_new_tokens,
     }
 
@@ -195,6 +202,7 @@ def _time(
     device: Device,
     utilisation: float,
     answers: evaluations.Answers | None,
+    way: Generating | None,
     epoch: tokens.Epoch,
 ) -> dict[str, Any]:
     training = run.training
@@ -207,12 +215,12 @@ def _time(
         "validation": hours.computing_hours(facts["operations"]["per_validation"] * validations, speed, utilisation),
         "evaluation": 0.0,
     }
-    if answers is not None:
+    if answers is not None and way is not None:
         size = sum(p.numel() * p.element_size() for p in model.parameters())
         layers = causal_lm(model).config.get_text_config().num_hidden_layers
-        one = (work.forward + work.head_forward) * answers.rows
+        one = (work.forward + work.head_forward) * way.at_once
         pause = hours.seconds_per_token(layers, one, peak * utilisation, size, device.bandwidth)
-        once = hours.decoding_hours(answers.batches, answers.max_new_tokens, pause)
+        once = hours.decoding_hours(way.steps, pause)
         once += hours.computing_hours(work.forward * answers.prompt_tokens, speed, utilisation)
         found["evaluation"] = answers.evaluations * once
     return {

@@ -92,12 +92,16 @@ def _steps(plan: dict[str, Any]) -> list[Line]:
     ]
 
 
-def _evaluations(found: dict[str, int]) -> list[Line]:
+def _evaluations(found: dict[str, Any]) -> list[Line]:
     if not found["evaluations"]:
         return [("evaluations", "none", "")]
     return [
         ("evaluations", f"{found['evaluations']:,}", "before training, in between, at the end"),
-        ("answers of each", f"{found['answers']:,}", f"{found['batches_per_device']:,} batches per device"),
+        (
+            "answers of each",
+            f"{found['answers']:,}",
+            f"by {found['backend']}, {found['at_once']:,} at a time on a device",
+        ),
         ("prompt tokens of each", f"{found['prompt_tokens']:,}", ""),
         ("new tokens of each", f"{found['new_tokens']:,}", f"at most: {found['max_new_tokens']:,} an answer"),
     ]
@@ -130,7 +134,7 @@ def _time(time: dict[str, Any]) -> list[Line]:
     notes = {
         "training": speed,
         "validation": f"{time['validations']:,} times the held-out loss",
-        "evaluation": "every batch of answers to its last token; without judges that are models",
+        "evaluation": "every answer to its last token; without judges that are models",
         "total": "",
     }
     return [(name, _span(value), notes[name]) for name, value in time["hours"].items()]

@@ -16,8 +16,12 @@ class CountBatches(Callback):
 
     def __init__(self, output: str) -> None:
         self.output, self.found = output, {"rows": 0, "tokens": 0, "computed": 0, "supervised": 0, "batches": 0}
+        self.found["gradients_before_a_step"] = 0
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if batch_idx % trainer.accumulate_grad_batches == 0:
+            kept = sum(parameter.grad is not None for parameter in pl_module.net.parameters())
+            self.found["gradients_before_a_step"] += kept
         if trainer.current_epoch:
             return
         added = {

@@ -42,6 +42,7 @@ def test_counts_are_those_of_the_fit(planned, probed, name):
     assert data["tokens"] == (seen["tokens"] or data["tokens"])
     assert plan["steps"]["total"] == seen["steps"]
     assert data["exact"]
+    assert seen["gradients_before_a_step"] == 0  # which is what the plan's memory counts on
 
 
 def test_what_is_cut_is_counted(planned):
@@ -61,7 +62,9 @@ def test_evaluations_are_those_of_the_curve(world, planned):
     assert found["evaluations"] == len(steps)
     assert found["answers"] * len(steps) == len(stored)
     assert found["new_tokens"] == found["answers"] * 4
-    assert found["batches_per_device"] == 4  # five prompts in fours, under two templates
+    assert (found["backend"], found["at_once"], found["steps_per_device"]) == ("engine", 10, 4)  # all at once
+    found = planned(*flags, "--safety.decoding.backend", "hf")["evaluations"]
+    assert (found["backend"], found["at_once"], found["steps_per_device"]) == ("hf", 4, 16)  # fives in fours, twice
 
 
 def test_a_shared_prefix_is_counted_once(planned):

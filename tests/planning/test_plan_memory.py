@@ -74,7 +74,7 @@ def test_autocast_keeps_copies_of_float32_weights_and_halves_activations(planned
     mixed = planned(*full, "--trainer.precision", "bf16-mixed")
     parts = mixed["memory"]["moments"]["micro-batch"]
     assert "weight copies" not in exact
-    assert parts["weight copies"] == pytest.approx(2 * mixed["model"]["parameters"], rel=0.05)
+    assert parts["weight copies"] == pytest.approx(2 * mixed["model"]["parameters"], rel=0.1)
     assert parts["activations"] < 0.8 * exact["activations"]
 
 
@@ -105,7 +105,7 @@ def test_several_devices(planned, wide):
 
 
 def test_an_evaluation_keeps_keys_and_values(planned):
-    flags = ["--safety.active", "true", "--safety.decoding.max_new_tokens", "100", "--safety.decoding.batch_size", "3"]
+    flags = ["--safety.active", "true", "--safety.decoding.max_new_tokens", "100", "--safety.decoding.slots", "3"]
     plan = planned(*flags)
     cache = plan["memory"]["moments"]["evaluation"]["key-value cache"]
     per_token = 2 * 2 * 32 * 4  # keys and values, layers, hidden size, bytes

@@ -85,7 +85,7 @@ def obstacle(model: nn.Module, longest: int = 0) -> str:
     kind = f"model type {inner.config.model_type!r}"
     try:
         shape = cache_shape(model)
-        reason = _by_config(inner, shape, longest)
+        reason = unsuited(inner, shape, longest)
         if reason:
             return f"{kind} {reason}"
         ours, theirs = _ours(model, shape), _theirs(model)
@@ -100,8 +100,14 @@ def obstacle(model: nn.Module, longest: int = 0) -> str:
     return ""
 
 
-def _by_config(inner: PreTrainedModel, shape: CacheShape, longest: int) -> str:
-    """What a few tokens cannot show."""
+def unsuited(inner: PreTrainedModel, shape: CacheShape, longest: int) -> str:
+    """Why the engine cannot serve a model of this config, which a few tokens cannot show; empty if nothing is known.
+
+    Args:
+        inner: the model, whose config is read.
+        shape: what its layers keep.
+        longest: tokens of the longest prompt with its answer; 0: not known.
+    """
     config = inner.config.get_text_config()
     kinds = getattr(config, "layer_types", None) or []
     sliding = "sliding_attention" in kinds if kinds else getattr(config, "use_sliding_window", True)
