@@ -206,7 +206,8 @@ def summary(turns: dict[str, list[dict[str, float]]], supervised: int, operation
         "utilisation": operations / seconds["ours"] / peak_of_products(),
         "best_peer": best,
         "ratio_to_best_peer": seconds[best] / seconds["ours"],
-        "peak_mb": peaks,
+        "peak_mb": peaks["ours"],
+        "peers_peak_mb": {name: peak for name, peak in peaks.items() if name != "ours"},
         "peak_to_best_peer": peaks["ours"] / peaks[best],
     }
 
@@ -216,9 +217,10 @@ def table(found: dict[str, dict[str, Any]]) -> str:
     lines = [["setting", "loop", "rows/s", "supervised tokens/s", "peak MB", "ours is faster by", "of peak"]]
     for name, values in found.items():
         rates = {"ours": values["ours_rows_s"], **values["peers"]}
+        peaks = {"ours": values["peak_mb"], **values["peers_peak_mb"]}
         for loop, rate in rates.items():
             ratio = "" if loop == "ours" else f"{values['ours_rows_s'] / rate:.2f}"
-            tokens, peak = values["supervised_tokens_s"][loop], values["peak_mb"][loop]
+            tokens, peak = values["supervised_tokens_s"][loop], peaks[loop]
             share = f"{values['utilisation']:.0%}" if loop == "ours" else ""
             lines.append([name, loop, f"{rate:.2f}", f"{tokens:.0f}", f"{peak:.0f}", ratio, share])
     return grid(lines)
