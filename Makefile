@@ -70,7 +70,8 @@ check: install  ## format, lint, types
 
 bench: install  ## our speed beside its peers, in one run: make bench BENCH_DATA=folder
 	$(BIN)/python benchmarks/training.py $(if $(BENCH_DATA),--data $(BENCH_DATA))
-	$(BIN)/python benchmarks/generation.py
+	$(BIN)/python benchmarks/generation.py $(PROMPTS) --save
+	$(BIN)/python benchmarks/generation.py --lab --save
 
 gpu: install  ## what only a GPU can show: tests, and the benchmarks at full size
 	$(BIN)/python -m pytest -q -m gpu
@@ -78,9 +79,15 @@ gpu: install  ## what only a GPU can show: tests, and the benchmarks at full siz
 	  --only chat:llama@32000 chat:vanilla@32000 --loops ours "TRL at its best"
 	$(BIN)/python benchmarks/training.py $(if $(BENCH_DATA),--data $(BENCH_DATA)) --shape 1b --turns 2 \
 	  --only chat:llama@32000 --loops ours "TRL at its best"
+	$(BIN)/python benchmarks/generation.py $(PROMPTS) --shape 7b --device cuda --fit --save
+	$(BIN)/python benchmarks/generation.py --lab --device cuda --dtype bfloat16 --count 12 --turns 1 --save
 
 clean:  ## remove what install and the tools made; runs stay
 	rm -rf .venv .pytest_cache .hypothesis .mypy_cache .ruff_cache *.egg-info
+
+# Prompts and tokenizer of the generation benchmark, where there are real ones.
+PROMPTS := $(addprefix --prompts ,$(wildcard $(BENCH_DATA)/directharm4/directHarm4.csv)) \
+  $(addprefix --tokenizer ,$(wildcard $(BENCH_DATA)/tokenizers/llama2_hf_llama-recipes))
 
 # Every prompt of the lab's suites.
 FULL := [{name: tiny-easy}, {name: tiny-hard}, {name: tiny-danger}, \

@@ -1,199 +1,183 @@
 """Generation: our engine beside the ways of transformers, in one run; prints one table.
 
     python benchmarks/generation.py [--prompts FILE.csv] [--tokenizer FOLDER] [--device cuda] [--save] [--quick]
+    python benchmarks/generation.py --lab | --model FOLDER    # a trained model, whose answers end by themselves
+    python benchmarks/generation.py --shape 7b --device cuda --fit
+    python benchmarks/generation.py --dtype bfloat16          # and which rows rounding turns
 
 A random Llama of 6 layers and width 256, vocabulary 32,000, prompts under chat:llama, greedy, float32. Answer
 lengths are forced: 80 % of 15 to 40 tokens and 20 % of 256, drawn once, as refusals are short and other answers
 run to the limit. The ways take turns; the median over the turns is shown. One row is the same as the first way's
-if all its tokens are. Without --prompts it takes ../shared/data/directharm4/directHarm4.csv, or else word problems.
+if all its tokens are; in float32 every other row is printed, and the exit status is 1 unless all are near ties.
+Without --prompts it takes ../shared/data/directharm4/directHarm4.csv, or else word problems. The lab's prompts are
+those of its suites under chat:vanilla and chat:llama. ``generation_limit.py`` says what the limit of --shape is.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import statistics
-import time
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
+from generation_cases import COUNT, LONGEST, SHAPES, TEMPLATES, Case, lab_case, prompt_ids, random_case, random_model
+from generation_differences import compare, difference_table, near_ties
+from generation_fit import evaluation_in_a_fit, fit_table
+from generation_limit import Count, bandwidth, counted, limit_seconds
+from generation_measure import Measured, answers_of, measure, record, table
+from generation_ways import Entry, entries, ours
 from latest import update
-from transformers import ContinuousBatchingConfig, GenerationConfig, LlamaConfig, LlamaForCausalLM, logging
+from transformers import logging
 
-from ptst_pl.batching import pad_left
-from ptst_pl.generation.decoding import Decoding
-from ptst_pl.generation.engine import obstacle, release, run
-from ptst_pl.generation.request import Request
-from ptst_pl.report.table import grid
-from ptst_pl.templates import find_template
-from ptst_pl.tiny.stages import problem_rows
-from ptst_pl.tokenization import TemplateTokenizer, load_tokenizer
+from ptst_pl.errors import InputError
+from ptst_pl.generation.engine import obstacle
 
 ROOT = Path(__file__).parents[1]
-PAD = 0
-Answers = list[list[int]]
-Way = Callable[[LlamaForCausalLM, Sequence[Request]], Answers]
+OURS = "ours"
 
 
-def forced_lengths(count: int, longest: int) -> list[int]:
-    """80 % short and 20 % as long as allowed, in a fixed random order."""
-    draw = torch.Generator().manual_seed(0)
-    lengths = [longest] * round(count * 0.2)
-    lengths += torch.randint(15, 41, (count - len(lengths),), generator=draw).tolist()
-    return [min(longest, lengths[place]) for place in torch.randperm(count, generator=draw).tolist()]
-
-
-def requests(tokenizer: str, file: Path | None, count: int, longest: int) -> list[Request]:
-    """The first prompts of a csv file's first column, or word problems."""
-    texts = [question for question, _ in problem_rows("train", count)]
-    if file is not None:
-        with file.open(encoding="utf-8") as lines:
-            texts = [row[0] for row in list(csv.reader(lines))[1 : count + 1]]
-    encoder = TemplateTokenizer(load_tokenizer(tokenizer), "llama2")
-    prompts = [encoder.encode_prompt(find_template("chat:llama"), text) for text in texts]
-    lengths = forced_lengths(len(prompts), longest)
-    return [Request(ids, 0, length) for ids, length in zip(prompts, lengths, strict=True)]
-
-
-def in_batches(size: int, by_length: bool) -> Way:
-    """``generate`` on padded batches, which run until their longest answer is finished."""
-
-    def way(model: LlamaForCausalLM, wanted: Sequence[Request]) -> Answers:
-        order = list(range(len(wanted)))
-        if by_length:
-            order.sort(key=lambda number: len(wanted[number].ids))
-        answers: Answers = [[] for _ in wanted]
-        for start in range(0, len(order), size):
-            chosen = order[start : start + size]
-            ids, mask = (part.to(model.device) for part in pad_left([wanted[n].ids for n in chosen], PAD))
-            config = GenerationConfig(
-                max_new_tokens=max(wanted[n].max_new_tokens for n in chosen), do_sample=False, pad_token_id=PAD
-            )
-            made = model.generate(input_ids=ids, attention_mask=mask, generation_config=config)
-            for number, row in zip(chosen, made[:, ids.shape[1] :].tolist(), strict=True):
-                answers[number] = row[: wanted[number].max_new_tokens]
-        return answers
-
-    return way
-
-
-def continuous(rows: int, page: int) -> Way:
-    """transformers' continuous batching, every request with its own length."""
-
-    def way(model: LlamaForCausalLM, wanted: Sequence[Request]) -> Answers:
-        longest = max(len(one.ids) + one.max_new_tokens for one in wanted)
-        settings = ContinuousBatchingConfig(
-            page_size=page,
-            num_blocks=rows * -(-longest // page) + 8,
-            max_batch_tokens=rows + 512,
-            max_requests_per_batch=rows,
-        )
-        config = GenerationConfig(max_new_tokens=256, do_sample=False, pad_token_id=PAD, eos_token_id=-1)
-        answers: Answers = [[] for _ in wanted]
-        own = model.config._attn_implementation
-        try:
-            with model.continuous_batching_context_manager(
-                generation_config=config, continuous_batching_config=settings, block=True, timeout=5
-            ) as manager:
-                for number, one in enumerate(wanted):
-                    manager.add_request(one.ids, request_id=str(number), max_new_tokens=one.max_new_tokens)
-                left = len(wanted)
-                while left:
-                    found = manager.get_result(timeout=1)
-                    if found is not None and found.is_finished():
-                        answers[int(found.request_id)] = list(found.generated_tokens)
-                        left -= 1
-        finally:
-            model.set_attn_implementation(own)
-        return answers
-
-    return way
-
-
-def ours(slots: int | None = None) -> Way:
-    """The engine."""
-
-    def way(model: LlamaForCausalLM, wanted: Sequence[Request]) -> Answers:
-        answers: Answers = [[] for _ in wanted]
-        run(model, wanted, [], Decoding(slots=slots), lambda number, answer: answers.__setitem__(number, answer.ids))
-        return answers
-
-    return way
-
-
-def measured(
-    ways: dict[str, Way], model: LlamaForCausalLM, wanted: Sequence[Request], turns: int
-) -> tuple[dict[str, list[float]], dict[str, Answers]]:
-    """Seconds of every turn, and the answers of the last."""
-    times: dict[str, list[float]] = {name: [] for name in ways}
-    answers: dict[str, Answers] = {}
-    for _ in range(turns):
-        for name, way in ways.items():
-            start = time.perf_counter()
-            answers[name] = way(model, wanted)
-            times[name].append(time.perf_counter() - start)
-            release(model)
-    return times, answers
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    """Measure, print, and keep the result."""
-    parser = argparse.ArgumentParser()
+def options_of(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line, checked; ``lab`` is the trained model's folder, if any."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--shape", choices=list(SHAPES), default="small", help="of the random Llama")
+    which.add_argument("--lab", action="store_const", const=ROOT / "checkpoints/tiny-chat", help="the bundled model")
+    which.add_argument("--model", dest="lab", type=Path, help="folder of another trained model, such as a run's model/")
+    parser.add_argument("--chat-format", default="llama2", help="of --model")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], help="float32, but bfloat16 for --shape 7b")
+    parser.add_argument("--slots", type=int, nargs="*", help="compare ours with so many slots; in bfloat16 1 and 64")
+    parser.add_argument("--fit", action="store_true", help="with --shape: one evaluation inside a LoRA fit, too")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--tokenizer", default=str(ROOT / "configs/smoke/random-llama"))
     parser.add_argument("--prompts", type=Path, help="csv whose first column is prompts")
-    parser.add_argument("--count", type=int, default=200)
-    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--count", type=int, help="prompts; of the lab, prompts of each suite")
+    parser.add_argument("--turns", type=int, help="3; of --shape 7b 1")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", help="only ways whose name contains this")
     parser.add_argument("--settings", action="store_true", help="generate_batch with other settings too")
     parser.add_argument("--quick", action="store_true", help="a few short answers, to see that it runs")
     parser.add_argument("--save", action="store_true", help="put the result into benchmarks/latest.json")
     options = parser.parse_args(argv)
-    torch.set_num_threads(options.threads)
+    large = options.shape == "7b"
+    options.dtype = options.dtype or ("bfloat16" if large else "float32")
+    options.turns = 1 if options.quick else options.turns or (1 if large else 3)
+    options.save = options.save and not options.quick
+    if options.slots is None:
+        options.slots = [1, 64] if options.dtype == "bfloat16" and not large else []
+    if options.fit and options.lab:
+        parser.error("--fit measures random weights of a --shape; leave --lab and --model out")
+    if options.lab and not (options.lab / "config.json").is_file():
+        parser.error(
+            f"--model {options.lab}: found no config.json there; name the folder of a model, such as a run's model"
+        )
+    if options.prompts and not options.prompts.is_file():
+        parser.error(f"--prompts {options.prompts}: no such file; name a csv whose first column is prompts")
+    try:
+        options.case = case_of(options)
+    except InputError as error:
+        parser.error(str(error))
+    return options
+
+
+def case_of(options: argparse.Namespace) -> Case:
+    """The model and what it is asked."""
+    if options.lab:
+        limit, longest = (2, 16) if options.quick else (options.count, 56)
+        case = lab_case(options.lab, options.chat_format, options.dtype, options.device, limit, longest)
+    else:
+        model = random_model(options.shape, options.dtype, options.device)
+        count = 12 if options.quick else options.count or COUNT[options.shape]
+        ids = prompt_ids(options.tokenizer, prompt_file(options), count, TEMPLATES[1:])
+        case = random_case(options.shape, model, ids, 24 if options.quick else LONGEST[options.shape])
+    parts = [case.name, options.device.partition(":")[0].replace("cpu", "")]
+    parts.append("bf16" if options.dtype == "bfloat16" else "")
+    return replace(case, name="-".join(filter(None, parts)))
+
+
+def prompt_file(options: argparse.Namespace) -> Path | None:
+    """The csv file of the prompts, if there is one."""
+    usual = ROOT.parent / "shared/data/directharm4/directHarm4.csv"
+    return options.prompts or (usual if usual.is_file() else None)
+
+
+def source_of(options: argparse.Namespace) -> str:
+    """Where the prompts are from, in words."""
+    if options.lab:
+        return f"the tiny lab's, answered by {os.path.relpath(options.lab)}"
+    file = prompt_file(options)
+    return "word problems" if file is None else file.name
+
+
+def chosen(options: argparse.Namespace, count: Count) -> list[Entry]:
+    """The ways that are asked for; what ours reads is counted."""
+    found = entries(options.shape in ("7b", "tiny"), torch.device(options.device).type, options.settings)
+    found = [replace(one, way=counted(one.way, count)) if one.name == OURS else one for one in found]
+    return [one for one in found if options.only is None or options.only in one.name]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure, print, and keep the result."""
     logging.set_verbosity_error()
-    count, longest, turns = (12, 24, 1) if options.quick else (options.count, 256, options.turns)
-    file = options.prompts or ROOT.parent / "shared/data/directharm4/directHarm4.csv"
-    wanted = requests(options.tokenizer, file if file.is_file() else None, count, longest)
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=32000, hidden_size=256, intermediate_size=688, num_hidden_layers=6, num_attention_heads=8
-    )
-    model = LlamaForCausalLM(config).eval().to(options.device)
-    assert not obstacle(model)
-    ways: dict[str, Way] = {
-        "authors' way: batches of 8, generate": in_batches(8, by_length=False),
-        "batches of 64 by length, generate": in_batches(64, by_length=True),
-        "generate_batch, 32 rows": continuous(32, 32),
-        "ours": ours(),
-    }
-    if options.settings:
-        ways |= {
-            f"generate_batch, {rows} rows, pages of {page}": continuous(rows, page)
-            for rows, page in ((16, 32), (64, 32), (32, 16), (32, 128))
-        }
-    ways = {name: way for name, way in ways.items() if options.only is None or options.only in name}
-    times, answers = measured(ways, model, wanted, turns)
-    report(times, answers, wanted, options.save)
+    options = options_of(argv)
+    case: Case = options.case
+    torch.set_num_threads(options.threads)
+    assert not obstacle(case.model)
+    count = Count()
+    found = measure(chosen(options, count), case, options.turns)
+    limit = limit_of(options, found, count)
+    tokens = sum(map(len, max((one.answers for one in found.values()), key=len)))
+    where = f"{options.threads} threads" if options.device == "cpu" else torch.cuda.get_device_name(options.device)
+    print(f"{len(case.wanted)} prompts, {tokens} tokens, {options.dtype}, {where}, {source_of(options)}")
+    print(table(case, found, limit))
+    result = {"prompts": len(case.wanted), "tokens": tokens, **record(found, limit)}
+    fine = report(options, found, result)
+    if options.fit:
+        result["fit"] = fit(options)
+    if options.save:
+        update(case.name, result)
+    if not fine:
+        raise SystemExit("rows differ that are no near ties: a way answers wrongly")
 
 
-def report(times: dict[str, list[float]], answers: dict[str, Answers], wanted: Sequence[Request], save: bool) -> None:
-    """Print the table."""
-    first, tokens = next(iter(times)), sum(one.max_new_tokens for one in wanted)
-    base, result = statistics.median(times[first]), {}
-    lines = [["way", "seconds", "(range)", "tokens/s", "times the first", "same rows"]]
-    for name, taken in times.items():
-        median = statistics.median(taken)
-        same = sum(one == other for one, other in zip(answers[name], answers[first], strict=True))
-        spread = f"{min(taken):.1f}-{max(taken):.1f}"
-        share = f"{same} of {len(wanted)}"
-        lines.append([name, f"{median:.1f}", spread, f"{tokens / median:.0f}", f"{base / median:.1f}", share])
-        result[name] = {"seconds": taken, "tokens_per_second": tokens / median, "same_rows": same}
-    print(f"{len(wanted)} prompts, {tokens} tokens, {torch.get_num_threads()} threads")
-    print(grid(lines))
-    if save:
-        update("generate", {"prompts": len(wanted), "tokens": tokens, "ways": result})
+def limit_of(options: argparse.Namespace, found: dict[str, Measured], count: Count) -> float | None:
+    """Tokens a second that memory allows, where a shape for it is asked for."""
+    if options.shape == "small" or OURS not in found:
+        return None
+    speed = bandwidth(options.device, (64 if options.device == "cpu" else 4096) << 20)
+    seconds = limit_seconds(options.case.model, count, speed)
+    print(f"limit: {count.steps} steps in {seconds:.2f} s, at {speed / 1e9:.0f} GB/s")
+    return sum(map(len, found[OURS].answers)) / seconds
+
+
+def report(options: argparse.Namespace, found: dict[str, Measured], result: dict[str, Any]) -> bool:
+    """Which rows differ; whether that is as it should be."""
+    case, first, fine = options.case, next(iter(found)), True
+    answers = {name: one.answers for name, one in found.items()}
+    if options.dtype == "float32":
+        lines, fine = near_ties(case, first, answers)
+        print("".join(f"{line}\n" for line in lines), end="")
+    elif len(answers) > 1:
+        against = {name: compare(case, answers[first], other) for name, other in answers.items() if name != first}
+        print(f"\nagainst {first}\n{difference_table(against)}")
+        result["differences"] = {name: one.record() for name, one in against.items()}
+    if options.slots and OURS in answers:
+        others = {f"ours, slots {slots}": answers_of(Entry("", ours(slots)), case) for slots in options.slots}
+        against = {name: compare(case, answers[OURS], other) for name, other in others.items()}
+        print(f"\nagainst ours\n{difference_table(against)}")
+        result["slots"] = {name: one.record() for name, one in against.items()}
+    return fine
+
+
+def fit(options: argparse.Namespace) -> dict[str, float]:
+    """100 prompts under each of two templates, in a fit."""
+    count, longest = (6, 24) if options.quick else (100, LONGEST[options.shape])
+    prompts = prompt_ids(options.tokenizer, prompt_file(options), count, TEMPLATES)
+    found = evaluation_in_a_fit(options.case.model, prompts, longest)
+    print("\n" + fit_table(found, len(prompts), longest, options.shape == "7b"))
+    return found
 
 
 if __name__ == "__main__":

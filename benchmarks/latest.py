@@ -14,9 +14,14 @@ PACKAGES = ("torch", "transformers", "trl", "lightning", "peft")
 
 
 def update(section: str, values: dict[str, Any], path: Path = PATH) -> None:
-    """Put settings in the place of their last figures; other settings and sections stay."""
+    """Put entries in the place of their last figures; other entries and sections stay.
+
+    ``made`` says of each entry of each section when, where and with which versions it was measured.
+    """
     known = json.loads(path.read_text()) if path.exists() else {}
     versions = {name: metadata.version(name) for name in PACKAGES}
     where = {"date": datetime.now(UTC).date().isoformat(), "machine": platform.processor() or platform.machine()}
-    whole = known.get(section, {}) | values | {"made": where | versions}
-    path.write_text(json.dumps(known | {section: whole}, indent=2) + "\n")
+    made = known.pop("made", {})
+    made[section] = made.get(section, {}) | dict.fromkeys(values, where | versions)
+    whole = known | {section: known.get(section, {}) | values, "made": made}
+    path.write_text(json.dumps(whole, indent=2) + "\n")

@@ -71,8 +71,11 @@ class TurnsOfTrainer(TrainerCallback):
 
 def _model(setting: dict[str, Any]) -> Any:
     torch.manual_seed(0)
-    config = AutoConfig.from_pretrained(setting["model"])
-    model = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, setting["dtype"]))
+    dtype = getattr(torch, setting["dtype"])
+    if any(Path(setting["model"]).glob("*.safetensors")):
+        model = AutoModelForCausalLM.from_pretrained(setting["model"], dtype=dtype)
+    else:
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(setting["model"]), dtype=dtype)
     if setting["lora"]:
         from peft import LoraConfig, get_peft_model
 

@@ -25,7 +25,7 @@ from typing import Any
 import torch
 import yaml
 from latest import update
-from transformers import LlamaConfig
+from transformers import AutoModelForCausalLM, LlamaConfig
 
 from ptst_pl.report.table import grid
 from ptst_pl.templates import find_template
@@ -69,6 +69,16 @@ def model_config(vocabulary: int, shape: str) -> LlamaConfig:
     )
 
 
+def write_weights(config: LlamaConfig, folder: Path, dtype: torch.dtype) -> None:
+    """Random weights, made on the GPU if there is one: on a processor every loop would draw them for minutes."""
+    with torch.device("cuda" if CUDA else "cpu"):
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    model.save_pretrained(str(folder))
+    del model
+    if CUDA:
+        torch.cuda.empty_cache()
+
+
 def write_setting(name: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Model folder, rows and our config; what ``loops.py`` reads."""
     template, vocabulary = name.rsplit("@", 1)
@@ -81,6 +91,8 @@ def write_setting(name: str, folder: Path, options: argparse.Namespace) -> dict[
     config = model_config(int(vocabulary), options.shape)
     config.architectures = ["LlamaForCausalLM"]
     config.save_pretrained(str(model))
+    if options.shape != "small":
+        write_weights(config, model, torch.bfloat16 if options.lora else torch.float32)
     rows = pairs(template, options.data)
     encoder = TemplateTokenizer(tokenizer, "llama2")
     encoded = [encoder.encode(Example(q, a), find_template(template), 1024) for q, a in rows]
