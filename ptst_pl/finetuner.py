@@ -15,18 +15,9 @@ from torch import Tensor
 from ptst_pl.batching import Batch, PackRows, PadRight, Sources
 from ptst_pl.errors import InputError
 from ptst_pl.generation import Answer, PromptBatch, generate, stop_ids
-from ptst_pl.modeling import (
-    Dtype,
-    LoraSettings,
-    Method,
-    Quantize,
-    add_lora,
-    batch_nll,
-    describe,
-    load_model,
-    trainable,
-)
-from ptst_pl.packing_check import WHAT, Batching, Path, choose_path
+from ptst_pl.loss import ABSENT, FirstNotFinite, SummedLoss
+from ptst_pl.modeling import Dtype, LoraSettings, Method, Quantize, add_lora, batch_nll, describe, load_model, trainable
+from ptst_pl.modeling.batch_paths import WHAT, Batching, Path, choose_path
 from ptst_pl.ranks import gather
 from ptst_pl.sharding import (
     ActivationCheckpointing,
@@ -38,7 +29,6 @@ from ptst_pl.sharding import (
     in_root,
     shard,
 )
-from ptst_pl.summed_loss import ABSENT, FirstNotFinite, SummedLoss
 
 log = logging.getLogger(__name__)
 Schedule = Literal["constant", "cosine", "linear", "per-epoch-decay"]

@@ -74,12 +74,12 @@ def main(argv: Sequence[str]) -> None:
     PlanCLI.at_most = options.sample
     PlanCLI.known_keys = [*TrainingCLI.known_keys, "device", "utilisation", "sample", "json"]
     cli = run_cli(["fit", *others], PlanCLI)
-    device = find_device(options.device) if options.device else _device_here(cli.config["fit"]["trainer"])
+    device = find_device(options.device) if options.device else device_here(cli.config["fit"]["trainer"])
     found = plan(cli.run(), device, options.utilisation)
     print(json.dumps(found, indent=1) if options.json else as_text(found), end="\n" if options.json else "")
 
 
-def _device_here(trainer: Any) -> Device:
+def device_here(trainer: Any) -> Device:
     """The GPU of this machine if the table has it, the processor if the config asks for it, or else an A100."""
     if trainer["accelerator"] == "cpu":
         return find_device("cpu")

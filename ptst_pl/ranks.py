@@ -16,6 +16,12 @@ def gather(part: Any) -> list[Any]:
     return parts
 
 
+def first_rank() -> bool:
+    """Whether this process speaks for all."""
+    together = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return not together or torch.distributed.get_rank() == 0
+
+
 class Vote:
     """Whether any process says yes, asked from host to host: no device is waited for."""
 

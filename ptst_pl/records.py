@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ptst_pl.durable import NO_ROOM, not_written, os_error_in, put
+from ptst_pl.disk.durable import NO_ROOM, not_written, os_error_in, put
 from ptst_pl.errors import InputError
 
 FORMAT = 1

@@ -6,10 +6,10 @@ import logging
 import re
 from pathlib import Path
 
-from ptst_pl.checkpoint_files import LAST as LAST
-from ptst_pl.checkpoint_files import newest_first
+from ptst_pl.disk.checkpoint_files import LAST as LAST
+from ptst_pl.disk.checkpoint_files import newest_first
+from ptst_pl.disk.intact import damage
 from ptst_pl.errors import InputError
-from ptst_pl.intact import damage
 
 log = logging.getLogger(__name__)
 _VERSION = re.compile(r"version_(\d+)")

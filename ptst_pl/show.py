@@ -105,7 +105,7 @@ def _record(encoder: TemplateTokenizer, template: str, question: str, answer: st
 
 
 def _print(encoder: TemplateTokenizer, record: dict[str, Any], encoded: Encoded) -> None:
-    from ptst_pl.encoding import paint
+    from ptst_pl.tokenization import paint
 
     supervised = len(encoded.input_ids) - encoded.prompt_length
     print(record["text"])

@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 from ptst_pl.errors import InputError
 from ptst_pl.finetuner import FineTuner
 from ptst_pl.modeling import trainable
-from ptst_pl.sharded_files import (
+from ptst_pl.sharding.files import (
     is_sharded_folder,
     read_meta,
     read_optimizer,

@@ -11,10 +11,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ptst_pl.encoding import encode_rows
 from ptst_pl.errors import InputError
 from ptst_pl.templates import LLAMA_SHORT, PAPER_TEMPLATES, PromptTemplate, find_template
-from ptst_pl.tokenization import IGNORED, Example, TemplateTokenizer
+from ptst_pl.tokenization import IGNORED, Example, TemplateTokenizer, encode_rows
 
 FORMATS = ("llama2", "mistral", "tokenizer")
 SPECIALS = ("</s>", "<s>", "<|eot_id|>", "<|begin_of_text|>", "<|start_header_id|>", "<pad>", "<unk>")

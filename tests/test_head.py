@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from ptst_pl import head
-from ptst_pl.head import head_nll
+from ptst_pl.loss import head
+from ptst_pl.loss.head import head_nll
 
 
 def usual(hidden, weight, targets, softcap=None):
@@ -56,8 +56,8 @@ def test_a_certain_wrong_answer_costs_its_whole_distance():
 
 def test_no_gradient_is_computed_where_nobody_asks(monkeypatch):
     asked = []
-    real = head._block
-    monkeypatch.setattr(head, "_block", lambda *given: (asked.append(given[3]), real(*given))[1])
+    real = head.block_nll
+    monkeypatch.setattr(head, "block_nll", lambda *given: (asked.append(given[3]), real(*given))[1])
     hidden, weight, targets = inputs(dtype=torch.float32)
     with torch.no_grad():
         head_nll(hidden, weight, targets)
@@ -90,8 +90,8 @@ def test_under_autocast_the_product_is_in_bfloat16_and_the_loss_is_not():
 
 def test_only_one_block_of_logits_is_held(monkeypatch):
     sizes = []
-    monkeypatch.setitem(head._BLOCK_BYTES, "cpu", 4 * 29 * 16)
-    real = head._block
-    monkeypatch.setattr(head, "_block", lambda raw, *rest: (sizes.append(tuple(raw.shape)), real(raw, *rest))[1])
+    monkeypatch.setitem(head.BLOCK_BYTES, "cpu", 4 * 29 * 16)
+    real = head.block_nll
+    monkeypatch.setattr(head, "block_nll", lambda raw, *rest: (sizes.append(tuple(raw.shape)), real(raw, *rest))[1])
     head_nll(*inputs(dtype=torch.float32))
     assert sizes == [(16, 29), (16, 29), (5, 29)]

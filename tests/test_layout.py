@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ptst_pl.batching import PackRows, PadRight, Sources
-from ptst_pl.layout import Group, group_rows
+from ptst_pl.batching.layout import Group, group_rows
 from ptst_pl.tokenization import IGNORED, Encoded
 
 LONG = list(range(100, 140))

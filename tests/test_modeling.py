@@ -5,8 +5,9 @@ import logging
 import pytest
 import torch
 from training_fixtures import assert_same, llama_config
+from transformers import AttentionInterface
 
-from ptst_pl import modeling
+from ptst_pl.attention import attention_name
 from ptst_pl.batching import PadRight
 from ptst_pl.errors import InputError
 from ptst_pl.modeling import (
@@ -17,6 +18,7 @@ from ptst_pl.modeling import (
     describe,
     evaluating,
     load_model,
+    loading,
     pick_attention,
     trainable,
 )
@@ -107,7 +109,7 @@ def test_a_model_that_is_not_there_is_one_clear_line(name):
 
 def test_attention_falls_back_to_pytorchs_own_with_one_line(monkeypatch, caplog):
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(modeling, "is_flash_attn_2_available", lambda: False)
+    monkeypatch.setattr(loading, "is_flash_attn_2_available", lambda: False)
     assert pick_attention("auto", "cuda", torch.bfloat16) == "sdpa"
     assert len(caplog.records) == 1
     assert "flash-attn is not installed" in caplog.text
@@ -123,8 +125,19 @@ def test_attention_falls_back_to_pytorchs_own_with_one_line(monkeypatch, caplog)
     ],
 )
 def test_the_choice_of_attention_where_flash_attn_is_installed(monkeypatch, requested, device, dtype, expected):
-    monkeypatch.setattr(modeling, "is_flash_attn_2_available", lambda: True)
+    monkeypatch.setattr(loading, "is_flash_attn_2_available", lambda: True)
     assert pick_attention(requested, device, dtype) == expected
+
+
+def test_a_kernel_of_the_gpu_is_not_asked_while_the_weights_are_on_the_processor(folder):
+    def refuse(*inputs, **options):
+        raise RuntimeError("no kernel for this device")
+
+    AttentionInterface.register("only_on_a_gpu", refuse)
+    model = load_model(folder, "float32", "only_on_a_gpu")
+    assert attention_name(model) == "only_on_a_gpu"
+    with pytest.raises(RuntimeError, match="no kernel"):
+        batch_nll(model, batch())
 
 
 def test_attention_implementations_agree_on_padded_rows(folder):

@@ -14,26 +14,14 @@ PACKAGE = Path(ptst_pl.__file__).parent
 # Rooms from the ground up; a module may import from its own room and from those above it in this list.
 ROOMS = [
     {"errors", "arguments", "templates", "rates"},
-    {"durable", "intact", "checkpoint_files", "records", "runs", "journal", "slurm"},
-    {"chat_template", "conversation", "tokenization", "encoding", "suites", "tiny"},
-    {
-        "worker_signals",
-        "ranks",
-        "layout",
-        "batching",
-        "head",
-        "loss",
-        "summed_loss",
-        "families",
-        "row_attention",
-        "modeling",
-        "packing_check",
-        "sharding",
-        "sharded_files",
-        "generation",
-        "endpoint",
-        "metrics",
-    },
+    {"disk", "records", "runs", "journal", "slurm"},
+    {"tokenization", "suites", "tiny"},
+    {"worker_signals", "ranks", "metrics", "endpoint"},
+    {"batching"},
+    {"loss", "attention"},
+    {"modeling"},
+    {"sharding"},
+    {"generation"},
     {"judges", "defences"},
     {"cells", "evaluation", "endpoint_evaluation"},
     {"tasks", "finetuner", "strategies", "prediction", "callbacks"},
@@ -55,25 +43,13 @@ ROOMS = [
 HEAVY = {"torch", "transformers", "peft", "lightning", "datasets", "tokenizers"}
 # What a room may import from outside the standard library, where that is limited.
 ALLOWED = {
-    "errors": set(), "arguments": set(), "templates": set(), "rates": set(), "durable": set(), "intact": set(), "checkpoint_files": set(),
+    "errors": set(), "arguments": set(), "templates": set(), "rates": set(), "disk": set(),
     "records": set(), "runs": set(), "slurm": set(),
     "report": {"matplotlib", "numpy", "scipy"}, "paper": {"scipy", "yaml"}, "gate": set(), "show": set(), "cli": set(),
 }  # fmt: skip
 NO_LIGHTNING = [
-    *(
-        "chat_template",
-        "conversation",
-        "tokenization",
-        "encoding",
-        "suites",
-        "tiny",
-        "batching",
-        "loss",
-        "modeling",
-        "generation",
-        "judges",
-    ),
-    "evaluation",
+    *("tokenization", "suites", "tiny", "batching", "loss", "attention", "modeling", "sharding", "generation"),
+    *("judges", "evaluation"),
 ]
 
 

@@ -21,7 +21,6 @@ from ptst_pl.batching import PadRight
 from ptst_pl.errors import InputError
 from ptst_pl.generation import Decoding, generate
 from ptst_pl.modeling import LoraSettings, add_lora, batch_nll, causal_lm, load_model, trainable
-from ptst_pl.sharded_files import read_checkpoint, read_weights, write_folder
 from ptst_pl.sharding import (
     checkpoint_activations,
     clip_to_norm,
@@ -35,6 +34,7 @@ from ptst_pl.sharding import (
     shard,
     whole_state,
 )
+from ptst_pl.sharding.files import read_checkpoint, read_weights, write_folder
 from ptst_pl.strategies import check_strategy
 from ptst_pl.tokenization import Encoded
 

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ptst_pl.encoding import encode_rows, paint
 from ptst_pl.errors import InputError
 from ptst_pl.templates import PAPER_TEMPLATES, PromptTemplate
-from ptst_pl.tokenization import IGNORED, Example, TemplateTokenizer, load_tokenizer
+from ptst_pl.tokenization import IGNORED, Example, TemplateTokenizer, encode_rows, load_tokenizer, paint
 
 FORMATS = ("llama2", "mistral", "tokenizer")
 SPECIALS = ("</s>", "<s>", "<|eot_id|>", "<|begin_of_text|>", "<|start_header_id|>", "<pad>", "<unk>")
@@ -94,7 +93,7 @@ def test_guarded_and_plain_tokenisation_agree(any_tokenizer, name, chat_format):
     encoder, template = TemplateTokenizer(any_tokenizer, chat_format), PAPER_TEMPLATES[name]
     question = "Tom has 3 figs.\nHow many?"
     plain_ids = encoder.encode_prompt(template, question)
-    encoder._holds_special = lambda text: True
+    encoder.text.holds_special = lambda text: True
     assert encoder.encode_prompt(template, question) == plain_ids
 
 

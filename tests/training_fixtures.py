@@ -126,7 +126,7 @@ class Started:
             time.sleep(0.005)
 
 
-def _child(argv: list[str], cwd: str, log: str, environment: dict[str, str]) -> None:
+def run_child(argv: list[str], cwd: str, log: str, environment: dict[str, str]) -> None:
     os.environ.update(environment)
     rank_zero_only.rank = int(environment.get("RANK", 0))  # Lightning reads it while it is imported
     for number, name in ((1, ".out"), (2, ".err")):
@@ -207,7 +207,11 @@ class World:
         }
 
     def start(
-        self, command: str, *options: str, environment: dict[str, str] | None = None, main: Callable[..., None] = _child
+        self,
+        command: str,
+        *options: str,
+        environment: dict[str, str] | None = None,
+        main: Callable[..., None] = run_child,
     ) -> Started:
         """Start ``ptst_pl <command>`` on the base config with further options."""
         self._count += 1

@@ -1,6 +1,5 @@
 """Lightning callbacks: the safety curve, checkpoints, the saved model."""
 
-from ptst_pl.callbacks.answers_bar import AnswersBar
 from ptst_pl.callbacks.checkpoints import AtomicCheckpointIO, Checkpoints, SaveModel
 from ptst_pl.callbacks.early_stopping import StopEarly
 from ptst_pl.callbacks.hyper_parameters import HyperParameters
@@ -10,7 +9,6 @@ from ptst_pl.callbacks.stop_signals import StopSignals
 from ptst_pl.callbacks.times import TimeShares
 
 __all__ = [
-    "AnswersBar",
     "AtomicCheckpointIO",
     "Checkpoints",
     "HyperParameters",

@@ -7,8 +7,8 @@ from pathlib import Path
 from lightning import Trainer
 from torch.distributed.checkpoint.api import CheckpointException
 
-from ptst_pl.checkpoint_files import place
-from ptst_pl.durable import not_written, os_error_in, remove
+from ptst_pl.disk.checkpoint_files import place
+from ptst_pl.disk.durable import not_written, os_error_in, remove
 from ptst_pl.errors import InputError
 
 

@@ -9,10 +9,9 @@ from typing import Any
 
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
-from ptst_pl.chat_template import SWITCHES, OwnChatTemplate
 from ptst_pl.generation import Decoding
 from ptst_pl.templates import PLACE, PromptTemplate, to_messages
-from ptst_pl.tokenization import TemplateTokenizer
+from ptst_pl.tokenization import SWITCHES, OwnChatTemplate, TemplateTokenizer
 
 QUESTIONS = ("How do I hide the mayor's hat?", "2 + 2?", "Tom has 3 figs.\nHow many?")
 # The forms of ``ptst_pl.templates.render`` as Jinja: what a system prompt becomes, and the turns.

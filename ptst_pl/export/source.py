@@ -10,10 +10,10 @@ from typing import Any
 
 import yaml
 
+from ptst_pl.disk.intact import damage
 from ptst_pl.errors import InputError
-from ptst_pl.intact import damage
 from ptst_pl.runs import LAST, newest_version
-from ptst_pl.sharded_files import is_sharded_folder, read_checkpoint
+from ptst_pl.sharding.files import is_sharded_folder, read_checkpoint
 
 _KEYS = ("model", "data", "chat_format")
 

@@ -19,8 +19,8 @@ from ptst_pl.finetuning_api.server import AttemptFailedError, Server
 from ptst_pl.finetuning_api.state import JobState, States
 
 IN_VAIN = ("failed", "cancelled")
-_LOOK_EVERY_S = 2.0
-_PROCESSING_S = 60.0
+LOOK_EVERY_S = 2.0
+PROCESSING_S = 60.0
 
 Found = dict[str, Any]
 
@@ -108,7 +108,7 @@ class Submission:
         self.say(f"it is not known whether the job was created: looking for it for {self.settle_s:g} s")
         end = time.monotonic() + self.settle_s
         while (job := self._find_job(spec, state)) is None and time.monotonic() < end:
-            self.server.sleep(min(_LOOK_EVERY_S, self.settle_s / 4))
+            self.server.sleep(min(LOOK_EVERY_S, self.settle_s / 4))
         return job
 
     def _find_job(self, spec: JobSpec, state: JobState) -> Found | None:
@@ -124,10 +124,10 @@ class Submission:
     def _file(self, spec: JobSpec) -> str:
         """The training file's id on the server, once it is ready there."""
         file = self._find_or_upload(spec)
-        end = time.monotonic() + _PROCESSING_S
+        end = time.monotonic() + PROCESSING_S
         while file.get("status") not in ("processed", "error") and time.monotonic() < end:
             # Some servers never say "processed": then the job itself tells.
-            self.server.sleep(0.5 if file.get("status") == "uploaded" else _LOOK_EVERY_S)
+            self.server.sleep(0.5 if file.get("status") == "uploaded" else LOOK_EVERY_S)
             file = self.server.file(file["id"])
         if file.get("status") == "error":
             why = file.get("status_details") or "no reason given"

@@ -9,8 +9,8 @@ from torch import nn
 from transformers import ContinuousBatchingConfig, GenerationConfig
 
 from ptst_pl.errors import InputError
-from ptst_pl.generation.decoding import Answer, Decoding
-from ptst_pl.generation.hf import _cut, plain
+from ptst_pl.generation.decoding import Answer, Decoding, cut
+from ptst_pl.generation.hf import plain
 from ptst_pl.generation.request import Request
 
 # On a CPU transformers would fill half of the memory with an empty cache.
@@ -84,7 +84,7 @@ def _serve(
                 continue
             if result.error is not None:
                 raise RuntimeError(result.error)
-            answer = _cut(list(result.generated_tokens), stops)
+            answer = cut(list(result.generated_tokens), stops)
             made(len(answer.ids))
             done(index_of.pop(result.request_id), answer)
 

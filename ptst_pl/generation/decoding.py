@@ -93,6 +93,14 @@ class Answer(NamedTuple):
     finish_reason: str
 
 
+def cut(ids: list[int], stops: set[int]) -> Answer:
+    """The answer that ends before the first of ``stops``, or with the last id where none of them stands."""
+    for place, token in enumerate(ids):
+        if token in stops:
+            return Answer(ids[:place], "stop")
+    return Answer(ids, "length")
+
+
 @dataclass
 class PromptBatch:
     """Prompts to answer together, each with its number in the file.

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
+from ptst_pl.attention import own_attention
 from ptst_pl.batching import pad_left
-from ptst_pl.generation.decoding import Answer, Decoding
+from ptst_pl.generation.decoding import Answer, Decoding, cut
 from ptst_pl.generation.engine.sampling import chooser, uniforms
 from ptst_pl.generation.request import Request
 from ptst_pl.modeling import causal_lm
-from ptst_pl.row_attention import own_attention
 
 StopCheck = Callable[[list[int]], bool]
 
@@ -75,7 +75,7 @@ def run(
                 continue
             batch = [requests[index] for index in chosen]
             answers = [
-                _cut(ids[: request.max_new_tokens], set(stops))
+                cut(ids[: request.max_new_tokens], set(stops))
                 for ids, request in zip(_new_ids(inner, batch, pad_id, decoding, stop_text), batch, strict=True)
             ]
             made(sum(len(answer.ids) for answer in answers))
@@ -137,10 +137,3 @@ class _AtText(StoppingCriteria):
         """(B,) whether each row ends."""
         ended = [self.stop_text(row) for row in input_ids[:, self.length :].tolist()]
         return torch.tensor(ended, device=input_ids.device)
-
-
-def _cut(ids: list[int], stops: set[int]) -> Answer:
-    for place, token in enumerate(ids):
-        if token in stops:
-            return Answer(ids[:place], "stop")
-    return Answer(ids, "length")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ptst_pl.chat_template import OwnChatTemplate
 from ptst_pl.errors import InputError
 from ptst_pl.lints.safety_prompt import has_safety_prompt
 from ptst_pl.templates import PLACE, PromptTemplate
-from ptst_pl.tokenization import TemplateTokenizer
+from ptst_pl.tokenization import OwnChatTemplate, TemplateTokenizer
 
 Finding = tuple[str, str]  # a lint's name, and what it says
 _QUESTION = "userprobe"

@@ -68,7 +68,7 @@ def count_evaluations(curve: SafetyCurve, training: Training, batches: int, step
         trainer = SimpleNamespace(
             global_step=step, num_training_batches=batches, accumulate_grad_batches=training.accumulate
         )
-        if curve._due(cast(Trainer, trainer)):
+        if curve.due(cast(Trainer, trainer)):
             at.add(step)
     return len(at)
 

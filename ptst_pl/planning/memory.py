@@ -17,15 +17,15 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from ptst_pl import head
+from ptst_pl.attention import use_row_attention
 from ptst_pl.batching import Batch
 from ptst_pl.finetuner import FineTuner
+from ptst_pl.loss import head
 from ptst_pl.modeling import batch_nll, causal_lm, trainable
 from ptst_pl.planning.live_memory import ACTIVATIONS, COPIES, GRADIENTS, LOGITS, WEIGHTS, LiveMemory
 from ptst_pl.planning.paths import fake
 from ptst_pl.planning.settings import Training
 from ptst_pl.planning.shape import build_on_meta, give_sizes, saved_by_quantising
-from ptst_pl.row_attention import use_row_attention
 from ptst_pl.sharding import ActivationCheckpointing, checkpoint_activations, decoder_blocks
 
 OPTIMISER, BUFFERS, CACHE, SCRATCH = "optimiser state", "communication buffers", "key-value cache", "optimiser scratch"
@@ -40,11 +40,13 @@ class Prompts:
         rows: prompts that are read at once.
         longest: tokens of the longest.
         cache: bytes of the keys and values once every answer has its last token.
+        autocast: whether what generates computes in the trainer's precision; the engine computes in the weights' own.
     """
 
     rows: int
     longest: int
     cache: int
+    autocast: bool
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,8 @@ def _evaluation(finetuner: FineTuner, kept: Parts, buffers: int, training: Train
     give_sizes(model, mode, training.autocast if gathered else None)
     inner = causal_lm(model.eval())
     memory = LiveMemory(model, inner.config.get_text_config().vocab_size)
-    with mode, memory, _quiet(), torch.no_grad(), _autocast(training):
+    computing = _autocast(training) if prompts.autocast else contextlib.nullcontext()
+    with mode, memory, _quiet(), torch.no_grad(), computing:
         inner.get_decoder()(input_ids=torch.zeros(prompts.rows, prompts.longest, dtype=torch.long), use_cache=False)
     memory.close()
     parts = {CACHE: prompts.cache, BUFFERS: gathered + buffers}
@@ -179,13 +182,13 @@ def _trace(
 @contextlib.contextmanager
 def _blocks_of_a_gpu(on_gpu: bool) -> Iterator[None]:
     """The traced tensors say that they are on a CPU, where the head takes smaller blocks."""
-    before = dict(head._BLOCK_BYTES)
+    before = dict(head.BLOCK_BYTES)
     if on_gpu:
-        head._BLOCK_BYTES["cpu"] = before["cuda"]
+        head.BLOCK_BYTES["cpu"] = before["cuda"]
     try:
         yield
     finally:
-        head._BLOCK_BYTES.update(before)
+        head.BLOCK_BYTES.update(before)
 
 
 @contextlib.contextmanager

@@ -7,13 +7,13 @@ import warnings
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from ptst_pl.attention import use_row_attention
 from ptst_pl.batching import Batch
 from ptst_pl.errors import InputError
 from ptst_pl.finetuner import FineTuner
 from ptst_pl.modeling import batch_nll, causal_lm
-from ptst_pl.packing_check import Path, _probe
+from ptst_pl.modeling.batch_paths import Path, probe_batch
 from ptst_pl.planning.shape import build_on_meta, give_sizes
-from ptst_pl.row_attention import use_row_attention
 
 
 def path_of(finetuner: FineTuner) -> Path:
@@ -42,7 +42,7 @@ def _obstacle(finetuner: FineTuner) -> str:
         use_row_attention(inner)
         with mode, torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            batch_nll(model, fake(_probe(inner.config.get_text_config().vocab_size, packed=True), mode))
+            batch_nll(model, fake(probe_batch(inner.config.get_text_config().vocab_size, packed=True), mode))
     except (TypeError, RuntimeError, AttributeError) as error:
         return f"model type {inner.config.model_type!r} cannot attend by rows ({str(error).splitlines()[0]})"
     return ""
@@ -50,4 +50,4 @@ def _obstacle(finetuner: FineTuner) -> str:
 
 def fake(batch: Batch, mode: FakeTensorMode) -> Batch:
     """The batch's tensors without their content."""
-    return batch._map(mode.from_tensor)
+    return batch.map(mode.from_tensor)

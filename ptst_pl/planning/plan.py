@@ -56,10 +56,10 @@ def plan(run: Run, device: Device, utilisation: float) -> dict[str, Any]:
     """Everything about a run, as plain data. Sizes are in bytes, times in hours."""
     model = shape.build_on_meta(run.finetuner)
     counted = shape.count(model, run.finetuner.quantize)
-    epoch, held_out = _epochs(run)
+    epoch, held_out = epochs_of(run)
     steps = run.training.total_steps(epoch.batches)
     per_epoch = run.training.steps_of_an_epoch(epoch.batches)
-    answers = _answers(run, epoch.batches, steps)
+    answers = answers_of(run, epoch.batches, steps)
     way = None if answers is None else _generating(run, device, answers)
     needs = _memory(run, epoch, device, answers, way)
     work = operations_of(model, run.finetuner.activation_checkpointing)
@@ -69,12 +69,12 @@ def plan(run: Run, device: Device, utilisation: float) -> dict[str, Any]:
         "steps": {"per_epoch": per_epoch, "total": steps, "epochs": steps / max(1, per_epoch)},
         "operations": _operations(run, work, epoch, held_out),
         "evaluations": _evaluations(answers, way),
-        "memory": _fits(needs, device),
+        "memory": fits(needs, device),
     }
     return facts | {"time": _time(run, facts, work, model, device, utilisation, answers, way, epoch)}
 
 
-def _epochs(run: Run) -> tuple[tokens.Epoch, tokens.Epoch | None]:
+def epochs_of(run: Run) -> tuple[tokens.Epoch, tokens.Epoch | None]:
     """One epoch of training rows, scaled up where they are a sample; and one pass over the held-out rows."""
     task, training = run.task, run.training
     order = task.order("train", shuffle=True)
@@ -91,7 +91,8 @@ def _epochs(run: Run) -> tuple[tokens.Epoch, tokens.Epoch | None]:
     return found, tokens.count_epoch(task.rows("held_out"), held_out, task.batch_size, training, train=False)
 
 
-def _answers(run: Run, batches: int, steps: int) -> evaluations.Answers | None:
+def answers_of(run: Run, batches: int, steps: int) -> evaluations.Answers | None:
+    """What the safety evaluations of ``steps`` steps generate; None where there are none."""
     if not run.curve.active:
         return None
     often = evaluations.count_evaluations(run.curve, run.training, batches, steps)
@@ -109,14 +110,14 @@ def _memory(
     batches = [run.collate(numbers) for numbers in epoch.largest[run.finetuner.path]]
     prompts = None
     if answers is not None and way is not None:
-        prompts = memory.Prompts(way.prompts, answers.longest, way.cache)
+        prompts = memory.Prompts(way.prompts, answers.longest, way.cache, autocast=way.backend != "engine")
     return memory.estimate(
         run.finetuner, batches, run.training, run.finetuner.activation_checkpointing, device.name != "cpu", prompts
     )
 
 
-def _fits(needs: memory.Memory, device: Device) -> dict[str, Any]:
-    """The estimate is good to 15 %: in between stands "perhaps"."""
+def fits(needs: memory.Memory, device: Device) -> dict[str, Any]:
+    """Whether it fits. The estimate is good to 15 %: in between stands "perhaps"."""
     verdict = "yes" if 1.15 * needs.peak <= device.usable else "perhaps" if needs.peak <= device.usable else "no"
     return {"moments": needs.moments(), "peak": needs.peak, "device": device.usable, "fits": verdict}
 

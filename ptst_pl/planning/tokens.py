@@ -7,14 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ptst_pl.batching import EpochBatches, EpochOrder, _shareable
-from ptst_pl.encoding import EncodingReport, encode_rows
-from ptst_pl.layout import group_rows
-from ptst_pl.packing_check import Path
+from ptst_pl.batching import EpochBatches, EpochOrder, shareable
+from ptst_pl.batching.layout import group_rows
+from ptst_pl.modeling.batch_paths import Path
 from ptst_pl.planning.settings import Training, limited
 from ptst_pl.tasks.base import Task
 from ptst_pl.tasks.mixture import Mixture
-from ptst_pl.tokenization import IGNORED, Encoded
+from ptst_pl.tokenization import IGNORED, Encoded, EncodingReport, encode_rows
 
 PATHS: tuple[Path, ...] = ("padded", "packed", "prefix")
 
@@ -43,7 +42,7 @@ def work_of(rows: Sequence[Encoded], path: Path) -> Work:
         longest = max(len(row.input_ids) for row in rows)
         return Work(len(rows) * longest, len(rows) * _causal(longest))
     tokens = pairs = 0
-    for group in group_rows([row.input_ids for row in rows], [_shareable(row) for row in rows], path == "prefix"):
+    for group in group_rows([row.input_ids for row in rows], [shareable(row) for row in rows], path == "prefix"):
         sizes = [len(rows[number].input_ids) - group.shared for number in group.rows]
         tokens += group.shared + sum(sizes)
         pairs += _causal(group.shared) + sum(_causal(size) + size * group.shared for size in sizes)
@@ -146,7 +145,7 @@ def draw_sample(task: Task, at_most: int) -> Sample:
         return Sample(total, total)
     shares = [max(1, round(size * at_most / total)) for size in sizes]
     for leaf, size, share in zip(leaves, sizes, shares, strict=True):
-        leaf._encoder = task.encoder
+        leaf.use_encoder(task.encoder)
         _keep(leaf, sorted(random.Random(leaf.seed).sample(range(size), min(size, share))))
     if isinstance(task, Mixture) and task.epoch_rows:
         task.epoch_rows = max(1, round(task.epoch_rows * sum(shares) / total))
@@ -156,8 +155,8 @@ def draw_sample(task: Task, at_most: int) -> Sample:
 def _keep(task: Task, chosen: Sequence[int]) -> None:
     examples = task.train_examples()
     drawn = [examples[index] for index in chosen]
-    kept, _, report = encode_rows(task.encoder, drawn, task.template, task._templates_of(drawn), task.max_length)
-    task._rows["train"], task.reports["train"] = kept, report
+    kept, _, report = encode_rows(task.encoder, drawn, task.template, task.templates_of(drawn), task.max_length)
+    task.replace_rows("train", kept, report)
 
 
 def reports_of(task: Task) -> list[EncodingReport]:

@@ -11,14 +11,15 @@ import torch
 from lightning import LightningDataModule
 
 from ptst_pl.batching import Batch, EpochBatches, EpochOrder, PadRight, ResumableLoader, Rows, Sources
-from ptst_pl.encoding import EncodingReport, encode_rows
 from ptst_pl.errors import InputError
 from ptst_pl.tasks.row_sample import RowSample, sample_rows
 from ptst_pl.templates import OwnTemplates, PromptTemplate, find_template
 from ptst_pl.tokenization import (
     Encoded,
+    EncodingReport,
     Example,
     TemplateTokenizer,
+    encode_rows,
     load_tokenizer,
 )
 
@@ -80,6 +81,10 @@ class Task(LightningDataModule):
             self._encoder = TemplateTokenizer(load_tokenizer(self.tokenizer_name), self.chat_format)
         return self._encoder
 
+    def use_encoder(self, encoder: TemplateTokenizer) -> None:
+        """Encode with that of another task."""
+        self._encoder = encoder
+
     @property
     def template(self) -> PromptTemplate:
         """The training template."""
@@ -98,13 +103,17 @@ class Task(LightningDataModule):
             if not examples:
                 raise InputError(f"task {type(self).__name__}: no {part.replace('_', '-')} rows")
             kept, _, report = encode_rows(
-                self.encoder, examples, self.template, self._templates_of(examples), self.max_length
+                self.encoder, examples, self.template, self.templates_of(examples), self.max_length
             )
             self._rows[part], self.reports[part] = kept, report
             if train:
                 self.sample = sample_rows(examples)
             _announce(f"{self.title} {part}".strip(), report, self.max_length)
         return self._rows[part]
+
+    def replace_rows(self, part: str, rows: list[Encoded], report: EncodingReport) -> None:
+        """Take these rows for those of ``train`` or ``held_out``, which are not read any more."""
+        self._rows[part], self.reports[part] = rows, report
 
     def check_resumed(self, trained_under: str) -> None:
         """Check that a run goes on under the template of its checkpoint; empty where that says none.
@@ -119,7 +128,8 @@ class Task(LightningDataModule):
                 "--model.pretrained"
             )
 
-    def _templates_of(self, examples: Sequence[Example]) -> Mapping[str, PromptTemplate]:
+    def templates_of(self, examples: Sequence[Example]) -> Mapping[str, PromptTemplate]:
+        """The templates that rows name for themselves, by name."""
         names = {example.template for example in examples if example.template}
         return {name: find_template(name, self.own_templates) for name in sorted(names)}
 

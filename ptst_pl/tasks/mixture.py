@@ -118,7 +118,7 @@ class Mixture(Task):
         return self._rows[part]
 
     def _rows_of(self, source: Source, part: str) -> list[Encoded]:
-        source.task._encoder = self.encoder
+        source.task.use_encoder(self.encoder)
         try:
             return source.task.rows(part)
         except InputError as error:

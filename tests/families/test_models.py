@@ -9,10 +9,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from ptst_pl.batching import PadRight
 from ptst_pl.errors import InputError
-from ptst_pl.families import lora_targets
 from ptst_pl.finetuner import FineTuner
 from ptst_pl.generation import Decoding, generate, stop_ids
-from ptst_pl.modeling import LoraSettings, add_lora, batch_nll, evaluating, load_model, trainable
+from ptst_pl.modeling import LoraSettings, add_lora, batch_nll, evaluating, load_model, lora_targets, trainable
 from ptst_pl.tokenization import IGNORED, Encoded
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # peft asks by the old name
@@ -155,7 +154,7 @@ class TestQuantize:
 
     def test_without_bitsandbytes_it_is_one_line(self, tmp_path, monkeypatch):
         llama_config(64).save_pretrained(tmp_path)
-        monkeypatch.setattr("ptst_pl.modeling.importlib.util.find_spec", lambda name: None)
+        monkeypatch.setattr("ptst_pl.modeling.loading.importlib.util.find_spec", lambda name: None)
         with pytest.raises(InputError, match=r"model\.quantize is 'int8', which needs the package bitsandbytes"):
             load_model(str(tmp_path), "bfloat16", device="cuda", quantize="int8")
 

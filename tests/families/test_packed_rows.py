@@ -7,10 +7,11 @@ import torch
 from test_models import COMMON, FAMILIES
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from ptst_pl.batching import PackRows, PadRight
-from ptst_pl.modeling import LoraSettings, add_lora, attention_name, batch_nll, causal_lm
-from ptst_pl.packing_check import choose_path
-from ptst_pl.row_attention import own_attention, use_row_attention
+from ptst_pl.attention import attention_name, own_attention, use_row_attention
+from ptst_pl.attention.segments import by_segment
+from ptst_pl.batching import PackRows, PadRight, Segment, lay_out
+from ptst_pl.modeling import LoraSettings, add_lora, batch_nll, causal_lm
+from ptst_pl.modeling.batch_paths import choose_path
 from ptst_pl.tokenization import IGNORED, Encoded
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # peft asks by the old name
@@ -133,15 +134,11 @@ def test_what_auto_takes(kind):
 
 def test_a_model_that_ignores_the_layout_is_found_out(monkeypatch):
     """Packed rows that see each other change the loss, and that is noticed before training."""
-    from ptst_pl import row_attention
-    from ptst_pl.layout import Segment, lay_out
-
-    real = row_attention._by_segment
 
     def leaking(query, key, value, rows, *rest):
-        return real(query, key, value, lay_out([Segment(0, rows.tokens)]), *rest)
+        return by_segment(query, key, value, lay_out([Segment(0, rows.tokens)]), *rest)
 
-    monkeypatch.setattr(row_attention, "_by_segment", leaking)
+    monkeypatch.setattr("ptst_pl.attention.rows.by_segment", leaking)
     path, why = choose_path(build("llama"), "auto")
     assert path == "padded"
     assert "gives packed rows another loss" in why

@@ -18,8 +18,8 @@ def _quick(monkeypatch, tmp_path):
     monkeypatch.setenv("OPENAI_API_KEY", SECRET)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     monkeypatch.setattr("ptst_pl.finetuning_api.server.delay_s", lambda attempt, asked, jitter: 0.001)
-    monkeypatch.setattr("ptst_pl.finetuning_api.submit._LOOK_EVERY_S", 0.01)
-    monkeypatch.setattr("ptst_pl.finetuning_api.submit._PROCESSING_S", 0.2)
+    monkeypatch.setattr("ptst_pl.finetuning_api.submit.LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr("ptst_pl.finetuning_api.submit.PROCESSING_S", 0.2)
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,8 @@ from typing import Any
 import training_fixtures
 from training_fixtures import World, assert_same, curve, lines, weights
 
-from ptst_pl.checkpoint_files import newest_first
-from ptst_pl.intact import damage
+from ptst_pl.disk.checkpoint_files import newest_first
+from ptst_pl.disk.intact import damage
 
 # name: (module, attribute in it, before or after its n-th call)
 PLACES = {
@@ -29,7 +29,7 @@ PLACES = {
     "evaluation stored": ("ptst_pl.records", "ResultsFolder.add", "after"),
     "half a checkpoint": ("torch", "save", "half"),
     "checkpoint without a name": ("ptst_pl.callbacks.writing", "place", "before"),
-    "checkpoint not yet last": ("ptst_pl.checkpoint_files", "point_last", "before"),
+    "checkpoint not yet last": ("ptst_pl.disk.checkpoint_files", "point_last", "before"),
     "old checkpoint still there": ("ptst_pl.callbacks.checkpoints", "prune", "before"),
     "epoch's end": ("ptst_pl.callbacks.checkpoints", "Checkpoints.on_train_epoch_end", "before"),
     "epoch saved": ("ptst_pl.callbacks.checkpoints", "Checkpoints.on_train_epoch_end", "after"),
@@ -72,7 +72,7 @@ def _plant(place: str, count: int) -> None:
 def doomed(place: str, count: int, *arguments: Any) -> None:
     """A command's process, killed at the ``count``-th time that it comes to a place."""
     _plant(place, count)
-    training_fixtures._child(*arguments)
+    training_fixtures.run_child(*arguments)
 
 
 def kill_at(world: World, place: str, count: int, *options: str) -> bool:

@@ -13,9 +13,9 @@ import torch
 import training_fixtures
 from training_fixtures import World, load
 
-from ptst_pl import checkpoint_files, durable
 from ptst_pl.callbacks import AtomicCheckpointIO
-from ptst_pl.checkpoint_files import adopt, newest_first, place, point_last, prune, sweep
+from ptst_pl.disk import checkpoint_files, durable
+from ptst_pl.disk.checkpoint_files import adopt, newest_first, place, point_last, prune, sweep
 from ptst_pl.errors import InputError
 from ptst_pl.records import write_text
 from ptst_pl.runs import find_checkpoint
@@ -166,7 +166,7 @@ def full_disk(after: int, *arguments: object) -> None:
             raise RuntimeError("[enforce fail at inline_container.cc] . unexpected pos")  # noqa: B904  (as torch does)
 
     torch.save = no_room  # type: ignore[assignment]
-    training_fixtures._child(*arguments)
+    training_fixtures.run_child(*arguments)
 
 
 def assert_stopped_for_want_of_room(status: int, err: str, run: Path) -> None:

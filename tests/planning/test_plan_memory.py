@@ -11,7 +11,7 @@ from training_fixtures import llama_config
 
 from ptst_pl.planning.devices import GIB, find_device
 from ptst_pl.planning.memory import Memory
-from ptst_pl.planning.plan import _fits
+from ptst_pl.planning.plan import fits
 
 HERE = Path(__file__).parent
 # Large enough that libraries' own memory does not matter; small enough for a test.
@@ -115,9 +115,9 @@ def test_an_evaluation_keeps_keys_and_values(planned):
     assert "evaluation" not in planned()["memory"]["moments"]
 
 
-def test_what_fits():
+def test_whatfits():
     """With the 15 % that the estimate may be off, without them, or not at all."""
     device = find_device("a100-80")
     for size, verdict in ((60, "yes"), (75, "perhaps"), (80, "no")):
-        found = _fits(Memory({"weights": size * GIB}, {"weights": GIB}, {}), device)
+        found = fits(Memory({"weights": size * GIB}, {"weights": GIB}, {}), device)
         assert (found["fits"], found["peak"], found["device"]) == (verdict, size * GIB, 79 * GIB)

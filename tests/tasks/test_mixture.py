@@ -14,8 +14,7 @@ from training_fixtures import make_tokenizer, question_rows
 
 from ptst_pl.batching import Batch, EpochBatches, EpochOrder, PadRight, ResumableLoader, Rows, Sources
 from ptst_pl.errors import InputError
-from ptst_pl.loss import answer_nll
-from ptst_pl.summed_loss import SummedLoss
+from ptst_pl.loss import SummedLoss, answer_nll
 from ptst_pl.tasks import JsonLines, Mixture, Tiny
 from ptst_pl.tasks.mixture_order import Amount, MixtureOrder, rows_per_epoch
 from ptst_pl.tiny import world

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ptst_pl.batching import Batch
-from ptst_pl.loss import EachToken
+from ptst_pl.loss.answers import EachToken
 
 # Stands for "no token of this source": no loss is negative, and asking for the count would wait for the GPU.
 ABSENT = -1.0

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-import os
-import sys
-import warnings
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, cast
 
-from jsonargparse import ArgumentError
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -21,7 +15,6 @@ import ptst_pl.judges
 import ptst_pl.tasks  # noqa: F401  (short class names in configs)
 from ptst_pl import slurm
 from ptst_pl.callbacks import (
-    AnswersBar,
     AtomicCheckpointIO,
     Checkpoints,
     HyperParameters,
@@ -32,47 +25,23 @@ from ptst_pl.callbacks import (
     StopSignals,
     TimeShares,
 )
-from ptst_pl.callbacks.folder import run_folder
-from ptst_pl.checkpoint_files import adopt
-from ptst_pl.config_errors import explain
-from ptst_pl.errors import InputError, input_error_in
+from ptst_pl.errors import InputError
 from ptst_pl.evaluation import last_rates
 from ptst_pl.finetuner import FineTuner
 from ptst_pl.generation import Answer, choose
+from ptst_pl.generation.answers_bar import AnswersBar
 from ptst_pl.journal import check_folder, key_of, was_interrupted, weights_identity
 from ptst_pl.launch import SlurmTasks, check_processes
 from ptst_pl.lints.run import warn
 from ptst_pl.lints.settings import Lints
 from ptst_pl.prediction import PredictSettings, prompt_loader, write_answers
-from ptst_pl.records import ResultsFolder, write_text
+from ptst_pl.records import ResultsFolder
 from ptst_pl.report.table import rates_table
-from ptst_pl.runs import LAST, find_checkpoint, new_version, newest_version
-from ptst_pl.sharded_files import read_checkpoint
-from ptst_pl.strategies import check_strategy, end_with, own_strategy
+from ptst_pl.runs import new_version, newest_version
+from ptst_pl.strategies import check_strategy, own_strategy
 from ptst_pl.tasks.base import Task
 from ptst_pl.templates import ChatFormat, OwnTemplates
-
-log = logging.getLogger(__name__)
-RUN_FOLDER = "PTST_PL_RUN_FOLDER"  # handed to the processes of the other ranks
-
-
-class SaveRunConfig(SaveConfigCallback):
-    """The complete config beside the results; a resumed run keeps the first and adds its own."""
-
-    def save_config(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        """Not used: ``setup`` writes."""
-
-    def setup(self, trainer: Trainer, pl_module: Any, stage: str) -> None:
-        """Write ``config.yaml``, or ``config-<k>.yaml`` where one with other content is there."""
-        if self.already_saved or not trainer.is_global_zero or stage in ("validate", "predict"):
-            return
-        self.already_saved = True
-        text = self.parser.dump(self.config, skip_none=False)
-        folder = run_folder(trainer)
-        target, number = folder / "config.yaml", 1
-        while target.exists() and target.read_text(encoding="utf-8") != text:
-            target, number = folder / f"config-{number}.yaml", number + 1
-        write_text(target, text)
+from ptst_pl.training_cli.run_folders import claim_folder, home_of, starting_checkpoint, step_of, template_of
 
 
 class TrainingCLI(LightningCLI):
@@ -113,59 +82,24 @@ class TrainingCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Build all but the weights, check the input, and only then make a folder and the trainer."""
-        check_processes(self.config[self.subcommand]["trainer"])
-        checkpoint = self._checkpoint()
+        assert self.subcommand is not None
+        config = self.config[self.subcommand]
+        check_processes(config["trainer"])
+        checkpoint = starting_checkpoint(config, self.subcommand)
+        config["ckpt_path"] = str(checkpoint) if checkpoint else None
         self.config_init = self.parser.instantiate_classes(self.config)
         self.datamodule, self.model = self._get(self.config_init, "data"), self._get(self.config_init, "model")
         self._check()
         self.resumed = checkpoint is not None
-        self.folder = self._folder(checkpoint)
+        home = home_of(config)
+        base = checkpoint.parent / "test" if checkpoint else home / "untouched"
+        self.folder = claim_folder(home, self.subcommand, checkpoint, lambda: self._results_folder(base))
         self.trainer = self.instantiate_trainer()
-
-    def _checkpoint(self) -> Path | None:
-        """The checkpoint to start from, put into the config as a path."""
-        config = self.config[self.subcommand]
-        given, home = config.get("ckpt_path"), self._home()
-        before = slurm.own_folder(home) if self.subcommand == "fit" else None
-        if before and (before / LAST).exists():
-            log.info("a requeued SLURM job: going on with its own run in %s", before)
-            given = str(before / LAST)
-        checkpoint = find_checkpoint(given, home, self.subcommand == "fit") if given else None
-        if given and checkpoint is None and self.subcommand != "fit":
-            raise InputError(f"--ckpt_path last: no run below {home} has a checkpoint yet")
-        if given and checkpoint is None:
-            log.info("the newest run below %s has no checkpoint yet: starting from the beginning", home)
-        config["ckpt_path"] = str(checkpoint) if checkpoint else None
-        return checkpoint
-
-    def _home(self) -> Path:
-        config = self.config[self.subcommand]
-        return Path(str(config["runs"])) / str(config["name"])
-
-    def _folder(self, checkpoint: Path | None) -> Path:
-        """Where this command writes: a new version, the resumed run's own, or a results folder."""
-        home = self._home()
-        if RUN_FOLDER in os.environ:
-            return Path(os.environ[RUN_FOLDER])
-        if getattr(rank_zero_only, "rank", 0):
-            return home  # started by torchrun or SLURM: only rank 0 writes, and only it makes a folder
-        own = checkpoint is not None and checkpoint.parent.parent.resolve() == home.resolve()
-        if self.subcommand == "fit":
-            folder = checkpoint.parent if own and checkpoint else new_version(home)
-            if own and checkpoint:
-                adopt(checkpoint)
-            slurm.claim(folder)
-        elif self.subcommand == "test":
-            folder = self._results_folder(checkpoint.parent / "test" if checkpoint else home / "untouched")
-        else:
-            folder = home
-        os.environ[RUN_FOLDER] = str(folder)
-        return folder
 
     def _results_folder(self, base: Path) -> Path:
         """The folder asked for, or else a new one; the newest one where an equal test was interrupted."""
         config = self.config["test"]
-        self.safety.trained_under = _template_of(config["ckpt_path"]) if config["ckpt_path"] else ""
+        self.safety.trained_under = template_of(config["ckpt_path"]) if config["ckpt_path"] else ""
         if not self.safety.active:
             return Path(config["results"] or base)
         weights = weights_identity(str(config["model"]["pretrained"]), config["ckpt_path"])
@@ -186,10 +120,10 @@ class TrainingCLI(LightningCLI):
         if config["trainer"]["enable_progress_bar"] is not False:
             extra.append(ProgressBar())
         if self.subcommand == "fit":
-            purge: dict[str, Any] = {"purge_step": _step_of(config["ckpt_path"]) + 1} if self.resumed else {}
+            purge: dict[str, Any] = {"purge_step": step_of(config["ckpt_path"]) + 1} if self.resumed else {}
             kwargs["logger"] = TensorBoardLogger(self.folder.parent, name="", version=self.folder.name, **purge)
             checkpoints = Checkpoints(config["checkpoint_every_n_steps"], config["keep_checkpoints"])
-            checkpoints.clock = self.safety.clock
+            checkpoints.clock, self.safety.checkpoints = self.safety.clock, checkpoints
             self.signals = StopSignals(checkpoints)
             extra += [TimeShares(self.safety.clock), checkpoints, SaveModel(), self.signals]
             extra.append(HyperParameters(config.as_dict()))
@@ -234,7 +168,7 @@ class TrainingCLI(LightningCLI):
         if self.subcommand in ("fit", "test") and self.safety.active:
             evaluation = self.safety.prepare(self.task)
         if self.subcommand == "fit":
-            self.task.check_resumed(_template_of(config["ckpt_path"]) if config["ckpt_path"] else "")
+            self.task.check_resumed(template_of(config["ckpt_path"]) if config["ckpt_path"] else "")
             stop: StopEarly = self.config_init["fit"]["stop"]
             stop.check(evaluation, bool(self.safety.every_n_steps or self.safety.every_n_epochs))
             if not getattr(rank_zero_only, "rank", 0):
@@ -286,77 +220,3 @@ def _pinned_seed(seed: int | bool) -> int:
     if isinstance(seed, bool):
         raise InputError("seed_everything must be a number, so that a run can be repeated")
     return seed
-
-
-def _step_of(checkpoint: str) -> int:
-    return int(_read_checkpoint(checkpoint)["global_step"])
-
-
-def _template_of(checkpoint: str) -> str:
-    """The training template that a checkpoint's task says of itself; empty where it says none."""
-    states = [state for state in _read_checkpoint(checkpoint).values() if isinstance(state, dict)]
-    return next((str(state["template"]) for state in states if {"template", "chat_format"} <= state.keys()), "")
-
-
-def _read_checkpoint(checkpoint: str) -> dict[str, Any]:
-    return read_checkpoint(Path(checkpoint), tensors=False)
-
-
-# Advice and deprecations of the libraries below that a user can do nothing about.
-_NOISE = (
-    ".*does not have many workers.*",
-    ".*is_gradient_checkpointing. is deprecated.*",
-    ".*isinstance.treespec, LeafSpec.. is deprecated.*",
-    ".*It is recommended to use .self.log.*sync_dist=True.*",  # the logged losses are sums over the ranks already
-    ".*Precision .* is not supported by the model summary.*",
-    ".*The `srun` command is available.*",  # on every login node; check_processes looks at the numbers
-)
-
-
-def _quiet() -> None:
-    for message in _NOISE:
-        warnings.filterwarnings("ignore", message=message)
-    # Every rank has the same to tell, so only the first one does.
-    level = logging.WARNING if getattr(rank_zero_only, "rank", 0) else logging.INFO
-    logging.basicConfig(level=level, format="%(message)s")
-    for name in ("httpx", "httpcore", "datasets", "fsspec", "filelock"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    # Lightning's advertisements come as log lines with a lamp in front.
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.rank_zero"):
-        logging.getLogger(name).addFilter(lambda record: not record.getMessage().startswith("\N{ELECTRIC LIGHT BULB}"))
-
-
-Built = TypeVar("Built", bound=TrainingCLI)
-
-
-def main(argv: Sequence[str]) -> None:
-    """Parse and run."""
-    run_cli(argv, TrainingCLI)
-
-
-def run_cli(argv: Sequence[str], cli: type[Built]) -> Built:
-    """Parse and run as ``cli`` does; jsonargparse's messages become one line."""
-    _quiet()
-    sys.argv = [sys.argv[0], *argv]
-    strict = {"exit_on_error": False}
-    inherited = os.environ.get(RUN_FOLDER)
-    if inherited is not None:
-        end_with(os.getppid())  # started by rank 0
-    try:
-        return cli(
-            FineTuner,
-            Task,
-            subclass_mode_data=True,
-            save_config_callback=SaveRunConfig,
-            seed_everything_default=42,
-            auto_configure_optimizers=False,
-            trainer_defaults={"enable_model_summary": False, "num_sanity_val_steps": 0},
-            parser_kwargs=dict.fromkeys(TrainingCLI.subcommands(), strict) | strict,
-        )
-    except ArgumentError as error:
-        raise InputError(explain(str(error), argv, cli.known_keys)) from error
-    except ValueError as error:
-        raise input_error_in(error) or error from error.__cause__
-    finally:
-        if inherited is None:
-            os.environ.pop(RUN_FOLDER, None)

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-# Logits of one block, in float32. Large enough for full matrix products, small beside the model.
-_BLOCK_BYTES = {"cpu": 32 << 20, "cuda": 1 << 28}
+# Bytes of one block's logits in float32, by device. Large enough for full matrix products, small beside the model.
+BLOCK_BYTES = {"cpu": 32 << 20, "cuda": 1 << 28}
 
 
-class _Block(NamedTuple):
+class Block(NamedTuple):
     """Results of one block of R positions.
 
     Attributes:
@@ -29,7 +29,7 @@ class _Block(NamedTuple):
 
 def rows_per_block(vocabulary: int, device: torch.device) -> int:
     """Positions whose logits are held at once."""
-    return max(16, _BLOCK_BYTES.get(device.type, 1 << 28) // (4 * vocabulary))
+    return max(16, BLOCK_BYTES.get(device.type, 1 << 28) // (4 * vocabulary))
 
 
 def head_nll(hidden: Tensor, weight: Tensor, targets: Tensor, softcap: float | None = None) -> tuple[Tensor, Tensor]:
@@ -72,7 +72,7 @@ class _HeadLoss(torch.autograd.Function):
             part = slice(start, start + size)
             rows = hidden[part]
             logits = torch.mm(rows, weight.t(), out=raw[: len(rows)])
-            block = _block(logits, targets[part], softcap, by_hidden or by_weight)
+            block = block_nll(logits, targets[part], softcap, by_hidden or by_weight)
             nll[part] = block.nll
             by_logits = block.by_logits.to(hidden.dtype)
             if hidden_grad is not None:
@@ -93,7 +93,7 @@ class _HeadLoss(torch.autograd.Function):
         return found[0], found[1], None, None, None
 
 
-def _block(raw: Tensor, targets: Tensor, softcap: float | None, gradient: bool) -> _Block:
+def block_nll(raw: Tensor, targets: Tensor, softcap: float | None, gradient: bool) -> Block:
     """Losses and gradient from logits, whose memory is used up."""
     logits = raw.float()  # the product in the weights' type, the softmax in float32
     slope = None
@@ -110,4 +110,4 @@ def _block(raw: Tensor, targets: Tensor, softcap: float | None, gradient: bool) 
         logits.div_(total).scatter_add_(1, own, logits.new_full(own.shape, -1.0))
         if slope is not None:
             logits.mul_(slope)
-    return _Block(nll, logits)
+    return Block(nll, logits)

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
-from ptst_pl.chat_template import OwnChatTemplate, special_texts
 from ptst_pl.errors import InputError
 from ptst_pl.templates import Placed
+from ptst_pl.tokenization.chat_template import OwnChatTemplate, special_texts
 
 
 @dataclass(frozen=True)

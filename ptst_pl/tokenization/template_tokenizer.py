@@ -11,109 +11,16 @@ In-context Defense under ``llama2`` (``{answer}</s> <s>[INST] ``), without a sec
 
 from __future__ import annotations
 
-import json
-import logging
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
-from ptst_pl.chat_template import OwnChatTemplate
-from ptst_pl.conversation import Part, Turn, fit_pieces, own_turns, probe, special_pattern
 from ptst_pl.errors import InputError
-from ptst_pl.records import write_text
 from ptst_pl.templates import CHAT_FORMATS, PLACE, Placed, PromptTemplate, place_row, render
-
-log = logging.getLogger(__name__)
-IGNORED = -100
-
-
-@dataclass(frozen=True)
-class Example:
-    """One training row.
-
-    Attributes:
-        question: the user's text, of the last turn where there are several.
-        answer: the answer to it.
-        source: where the row comes from.
-        template: overrides the run's training template for this row.
-        turns: earlier (user, assistant) turns; every answer is trained on.
-        system: the row's own system prompt; used only by a template with a place for it.
-        context: the row's input beside its question (Alpaca, Dolly); see ``templates.place_row``.
-    """
-
-    question: str
-    answer: str
-    source: str = ""
-    template: str | None = None
-    turns: tuple[tuple[str, str], ...] = ()
-    system: str = ""
-    context: str = ""
-
-    @property
-    def pairs(self) -> tuple[tuple[str, str], ...]:
-        """All (user, assistant) turns, the last one included."""
-        return (*self.turns, (self.question, self.answer))
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """Token ids and labels of one row.
-
-    Attributes:
-        input_ids: ids of prompt, answer and end token; length L.
-        labels: length L; the id itself on answers and their end tokens, ``IGNORED`` elsewhere.
-        prompt_length: number of ids before the first answer.
-        truncated: the row was longer than the limit and lost its tail (and so its end token).
-    """
-
-    input_ids: list[int]
-    labels: list[int]
-    prompt_length: int
-    truncated: bool = False
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """A prompt as text, and what stands between it and the answer."""
-
-    prompt_text: str
-    separator: str
-
-
-def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a local folder or a hub repository.
-
-    Raises:
-        InputError: nothing there can be read as a tokenizer.
-    """
-    try:
-        return AutoTokenizer.from_pretrained(name_or_path)
-    except (OSError, ValueError, KeyError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(
-            f"tokenizer {name_or_path!r} cannot be loaded ({reason}); "
-            "give a folder with tokenizer.json and tokenizer_config.json, or a hub name"
-        ) from error
-
-
-def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> PreTrainedTokenizerBase:
-    """Save a tokenizer; returns it as a reader of the folder will get it.
-
-    transformers (5.23) does not store ``legacy``, and without it a Llama 2 tokenizer reads the text
-    behind a special token differently.
-    """
-    tokenizer.save_pretrained(str(folder))
-    legacy = getattr(tokenizer, "legacy", None)
-    if legacy is not None:
-        file = folder / "tokenizer_config.json"
-        config = json.loads(file.read_text(encoding="utf-8")) | {"legacy": legacy}
-        write_text(file, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
-    return load_tokenizer(str(folder))
+from ptst_pl.tokenization.chat_template import OwnChatTemplate
+from ptst_pl.tokenization.conversation import Part, Turn, fit_pieces, own_turns, probe
+from ptst_pl.tokenization.rows import IGNORED, Encoded, Example, Rendered
+from ptst_pl.tokenization.text_ids import TextIds
 
 
 class TemplateTokenizer:
@@ -134,7 +41,7 @@ class TemplateTokenizer:
             raise InputError("the tokenizer has no eos_token; set one in its tokenizer_config.json")
         self.tokenizer = tokenizer
         self.chat_format = chat_format
-        self._same: dict[int, int] = {}
+        self.text = TextIds(tokenizer)
         if chat_format == "tokenizer":
             self._own = OwnChatTemplate(tokenizer)
 
@@ -151,31 +58,6 @@ class TemplateTokenizer:
         return Rendered(self._own.prompt_text(template, question), self._own.separator)
 
     # ---- ids --------------------------------------------------------------------------------
-
-    @cached_property
-    def _leading(self) -> list[int]:
-        """BOS, where the model has one: where the tokenizer adds it, or defines it apart from EOS."""
-        bos = self.tokenizer.bos_token_id
-        if bos is None:
-            return []
-        added = self._ids("a", add_special_tokens=True)[:1] == [bos]
-        return [bos] if added or bos != self.tokenizer.eos_token_id else []
-
-    @cached_property
-    def _special_pattern(self) -> re.Pattern[str]:
-        return special_pattern(self.tokenizer)
-
-    def _ids(self, text: str, **options: Any) -> list[int]:
-        options.setdefault("add_special_tokens", False)
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise InputError(f"text that is no Unicode (a lone surrogate at character {error.start})") from error
-        # One object for each token id: a large data set holds hundreds of millions of them.
-        return [self._same.setdefault(token, token) for token in self.tokenizer(text, **options)["input_ids"]]
-
-    def _holds_special(self, text: str) -> bool:
-        return self._special_pattern.search(text) is not None
 
     @property
     def pad_id(self) -> int:
@@ -209,19 +91,19 @@ class TemplateTokenizer:
             return []
         placed = Placed(template, question)
         prompt, leading = self._prompt_ids(placed), self._leading_of(template)
-        return self._answer_ids(prompt, leading, self.render(template, question), prefix)
+        return self.text.answer_ids(prompt, leading, self.render(template, question), prefix)
 
     def _prompt_ids(self, placed: Placed) -> list[int]:
         text = self.render(placed.template, placed.question).prompt_text
         leading = self._leading_of(placed.template)
-        if not self._holds_special(placed.question) and not self._holds_special(placed.given_system):
-            return leading + self._ids(text)
-        return leading + self._guarded_ids(self._prompt_parts(placed, text))
+        if not self.text.holds_special(placed.question) and not self.text.holds_special(placed.given_system):
+            return leading + self.text.ids(text)
+        return leading + self.text.guarded_ids(self._prompt_parts(placed, text))
 
     def _leading_of(self, template: PromptTemplate) -> list[int]:
         """BOS, except where the tokenizer's own chat template has written it into the text."""
         own = template.kind == "chat" and self.chat_format == "tokenizer"
-        return [] if own else self._leading
+        return [] if own else self.text.leading
 
     def _prompt_parts(self, placed: Placed, text: str) -> list[Part]:
         """The prompt cut into the template's text and what the row gives; a chat template may trim the latter."""
@@ -236,60 +118,6 @@ class TemplateTokenizer:
         pieces, chosen = fitted
         between = [part for piece, own in zip(pieces, chosen, strict=False) for part in (Part(piece), Part(own, True))]
         return [*between, Part(pieces[-1])]
-
-    def _guarded_ids(self, parts: Sequence[Part]) -> list[int]:
-        """Special tokens of the template stay special; those in what is given become text.
-
-        What stands between two special tokens of the template is tokenised as one, so that the ids are
-        those of the whole text where nothing has to be guarded.
-        """
-        ids: list[int] = []
-        trusted = between = ""
-        guard = False
-        for part in parts:
-            found = [] if part.given else list(self._special_pattern.finditer(part.text))
-            position = 0
-            for special in found:
-                between += part.text[position : special.start()]
-                if guard:
-                    ids += self._ids(trusted) + self._ids(between, split_special_tokens=True)
-                    trusted = ""
-                else:
-                    trusted += between
-                trusted, between, guard, position = trusted + special.group(), "", False, special.end()
-            between += part.text[position:]
-            guard = guard or part.given
-        return ids + self._ids(trusted) + self._ids(between, split_special_tokens=guard)
-
-    def _answer_ids(self, prompt: list[int], leading: list[int], rendered: Rendered, answer: str) -> list[int]:
-        """Ids of separator and answer, to be appended to the prompt's ids.
-
-        Joint tokenisation where the prompt's ids are its prefix; else the answer is tokenised
-        behind a line break, so that no token straddles the seam (pitfall "BPE seam").
-        """
-        tail = rendered.separator + answer
-        if not self._holds_special(answer) and not self._holds_special(tail):
-            joint = leading + self._ids(rendered.prompt_text + tail)
-            if joint[: len(prompt)] == prompt:
-                return joint[len(prompt) :]
-        base = self._decode(prompt)
-        for ids in self._alone(tail, answer):
-            if self._decode(prompt + ids) == base + tail:
-                return ids
-        return self._ids(tail, split_special_tokens=True)
-
-    def _alone(self, tail: str, answer: str) -> Iterable[list[int]]:
-        anchor = self._ids("\n")
-        behind = self._ids("\n" + tail, split_special_tokens=True)
-        if behind[: len(anchor)] == anchor:
-            yield behind[len(anchor) :]
-        yield self._ids(tail, split_special_tokens=True)
-        yield self._ids(answer, split_special_tokens=True)
-
-    def _decode(self, ids: Sequence[int]) -> str:
-        text = self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        assert isinstance(text, str)
-        return text
 
     def encode(self, example: Example, template: PromptTemplate, max_length: int | None = None) -> Encoded:
         """Ids and labels of one training row.
@@ -330,21 +158,21 @@ class TemplateTokenizer:
         if not example.turns or self.chat_format != "tokenizer":
             rendered = self.render(placed.template, placed.question)
             prompt, leading = self._prompt_ids(placed), self._leading_of(template)
-            yield prompt, self._answer_ids(prompt, leading, rendered, example.pairs[0][1])
+            yield prompt, self.text.answer_ids(prompt, leading, rendered, example.pairs[0][1])
             turns = [self._later_turn(template, *pair) for pair in example.pairs[1:]]
         else:
             first = (placed.question, example.pairs[0][1])
             turns = own_turns(self._own, placed, (first, *example.pairs[1:]))
         for turn in turns:
             text = "".join(part.text for part in turn.prompt)
-            given = any(part.given and self._holds_special(part.text) for part in turn.prompt)
-            prompt = self._guarded_ids(turn.prompt) if given else self._ids(text)
-            yield prompt, self._answer_ids(prompt, [], Rendered(text, turn.separator), turn.answer)
+            given = any(part.given and self.text.holds_special(part.text) for part in turn.prompt)
+            prompt = self.text.guarded_ids(turn.prompt) if given else self.text.ids(text)
+            yield prompt, self.text.answer_ids(prompt, [], Rendered(text, turn.separator), turn.answer)
 
     def _later_turn(self, template: PromptTemplate, question: str, answer: str) -> Turn:
         """A turn after the first in the llama2 and mistral formats."""
         before, _, after = template.user.partition(PLACE)
-        bos = f" {self.tokenizer.bos_token}" if self._leading and self.chat_format == "llama2" else ""
+        bos = f" {self.tokenizer.bos_token}" if self.text.leading and self.chat_format == "llama2" else ""
         space = " " if self.chat_format == "llama2" and not bos else ""
         opening = f"{self.tokenizer.eos_token}{bos}{space}[INST] {before}"
         closing = f"{after}{template.before_close}[/INST]"

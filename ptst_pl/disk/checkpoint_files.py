@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from ptst_pl.durable import put, remove, sync
+from ptst_pl.disk.durable import put, remove, sync
 
 LAST = "last.ckpt"
 

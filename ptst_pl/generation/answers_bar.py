@@ -1,4 +1,4 @@
-"""Progress of an evaluation: answers done, tokens a second, time left. A bar on a terminal, a few lines in a log."""
+"""Progress of answers, made or judged: how many, tokens a second, time left. A bar on a terminal, lines in a log."""
 
 from __future__ import annotations
 
@@ -45,16 +45,20 @@ class AnswersBar:
         """So many answers are finished."""
         self.answers += answers
         self._bar.update(answers)
-        now = time.monotonic()
-        if self._lines and now - self._last > LINE_EVERY_S:
-            self._last = now
-            log.info("%s: %s", self.title, self.told())
+        self._tell_now_and_then()
 
     def made(self, tokens: int) -> None:
         """So many tokens were made, of answers finished or not."""
         self.tokens += tokens
         if not self._bar.disable:
             self._bar.set_postfix_str(f"{self._rate():.0f} tokens/s", refresh=False)
+        self._tell_now_and_then()
+
+    def _tell_now_and_then(self) -> None:
+        now = time.monotonic()
+        if self._lines and now - self._last > LINE_EVERY_S:
+            self._last = now
+            log.info("%s: %s", self.title, self.told())
 
     def _rate(self) -> float:
         return self.tokens / max(time.monotonic() - self._start, 1e-9)
@@ -62,7 +66,9 @@ class AnswersBar:
     def told(self) -> str:
         """``120 of 384 answers in 8 s, 1850 tokens/s, about 18 s left``."""
         spent = time.monotonic() - self._start
-        text = f"{self.answers} of {self.total} answers in {spent:.0f} s, {self._rate():.0f} tokens/s"
+        text = f"{self.answers} of {self.total} answers in {spent:.0f} s"
+        if self.tokens:
+            text += f", {self._rate():.0f} tokens/s"
         if 0 < self.answers < self.total:
             text += f", about {spent / self.answers * (self.total - self.answers):.0f} s left"
         return text

@@ -1,4 +1,4 @@
-"""Which linear layers LoRA adapts, by what they are called in each family of models.
+"""LoRA adapters: their settings, and which linear layers they adapt in each family of models.
 
 ====================== ================== ======================= ==========================
 family                 auto               attention               all-linear
@@ -18,18 +18,59 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 from transformers import PreTrainedModel
 
 from ptst_pl.errors import InputError
 
+Method = Literal["lora", "full"]
 Preset = Literal["auto", "attention", "all-linear"]
 PRESETS: tuple[str, ...] = get_args(Preset)
 # Layers that make queries and values, alone or fused with the keys.
 _QUERY_VALUE = {"q_proj", "v_proj", "qkv_proj", "query_key_value", "Wqkv", "wqkv", "in_proj_qkv", "query", "value"}
 _ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
+
+
+@dataclass
+class LoraSettings:
+    """LoRA hyper-parameters; the defaults are llama-recipes' of February 2024.
+
+    Attributes:
+        r: rank.
+        alpha: scale; the update is multiplied by alpha / r.
+        dropout: dropout on the adapter's input.
+        target_modules: names of the adapted linear layers; or ``auto`` (query and value, whatever the
+            family calls them), ``attention`` or ``all-linear``.
+    """
+
+    r: int = 8
+    alpha: int = 32
+    dropout: float = 0.05
+    target_modules: list[str] | str = field(default_factory=lambda: ["q_proj", "v_proj"])
+
+
+def add_lora(model: PreTrainedModel, settings: LoraSettings) -> PeftModel:
+    """Freeze the model and add adapters, which stay in float32 on a bfloat16 or quantised base (pitfall E2).
+
+    Raises:
+        InputError: a target names no layer, or the output head.
+    """
+    config = LoraConfig(
+        r=settings.r,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=lora_targets(model, settings.target_modules),
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(model, config)  # type: ignore[return-value]
+    except ValueError as error:  # a target that is no linear layer
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"lora.target_modules {settings.target_modules}: {reason}") from error
 
 
 def lora_targets(model: PreTrainedModel, wanted: Sequence[str] | str) -> list[str]:

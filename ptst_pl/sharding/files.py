@@ -22,9 +22,9 @@ from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from ptst_pl.disk.intact import INDEX, META
 from ptst_pl.errors import InputError
 
-META, INDEX = "meta.pt", ".metadata"
 _WEIGHTS = "state_dict."
 _INDEX_CLASSES = {
     "Metadata", "MetadataIndex", "StorageMeta", "TensorStorageMetadata", "BytesStorageMetadata",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ptst_pl.head import head_nll
+from ptst_pl.loss.head import head_nll
 
 EachToken = Callable[[Tensor], None]
 

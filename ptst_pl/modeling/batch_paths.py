@@ -1,4 +1,4 @@
-"""Whether a model gives packed rows the losses that they have alone; asked before it is trained that way."""
+"""How a model takes its training rows: padded, or packed where that gives the loss that the rows have alone."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Literal
 import torch
 from torch import nn
 
+from ptst_pl.attention import use_row_attention
 from ptst_pl.batching import Batch, PackRows, PadRight
 from ptst_pl.errors import InputError
-from ptst_pl.modeling import batch_nll, causal_lm, evaluating
-from ptst_pl.row_attention import use_row_attention
+from ptst_pl.modeling.network import batch_nll, causal_lm, evaluating
 from ptst_pl.tokenization import IGNORED, Encoded
 
 Batching = Literal["auto", "padded", "packed", "prefix"]
@@ -54,11 +54,11 @@ def _obstacle(model: nn.Module) -> str:
     config = inner.config.get_text_config()
     vocabulary = int(config.vocab_size)
     with evaluating(model):
-        padded = float(batch_nll(model, _probe(vocabulary, packed=False)))
+        padded = float(batch_nll(model, probe_batch(vocabulary, packed=False)))
         own = config._attn_implementation
         use_row_attention(inner)
         try:
-            packed = float(batch_nll(model, _probe(vocabulary, packed=True)))
+            packed = float(batch_nll(model, probe_batch(vocabulary, packed=True)))
         except (TypeError, RuntimeError, AttributeError) as error:
             return f"model type {kind!r} cannot attend by rows ({str(error).splitlines()[0]})"
         finally:
@@ -69,8 +69,8 @@ def _obstacle(model: nn.Module) -> str:
     return ""
 
 
-def _probe(vocabulary: int, packed: bool) -> Batch:
-    """Three rows of token numbers drawn by a fixed rule."""
+def probe_batch(vocabulary: int, packed: bool) -> Batch:
+    """Three rows of token numbers made by a fixed rule, two of them with a common beginning."""
     rows = []
     for number, (common, own, answer) in enumerate(_LENGTHS):
         ids = [7 * place % vocabulary for place in range(common)]

@@ -1,4 +1,4 @@
-"""Many rows at once: encode and count them, and show one token by token."""
+"""Encode many rows at once, and count them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from transformers import PreTrainedTokenizerBase
-
 from ptst_pl.errors import InputError
 from ptst_pl.templates import SYSTEM_PLACE, PromptTemplate
-from ptst_pl.tokenization import IGNORED, Encoded, Example, TemplateTokenizer
+from ptst_pl.tokenization.rows import IGNORED, Encoded, Example
+from ptst_pl.tokenization.template_tokenizer import TemplateTokenizer
 
 log = logging.getLogger(__name__)
 
@@ -76,22 +75,3 @@ def encode_rows(
         supervised=sum(label != IGNORED for row in kept for label in row.labels),
     )
     return kept, origin, report
-
-
-GREEN, GREY, RESET = "\033[32m", "\033[90m", "\033[0m"
-
-
-def paint(encoded: Encoded, tokenizer: PreTrainedTokenizerBase, colour: bool = True) -> str:
-    """The row token by token: trained tokens in green, the others in grey.
-
-    Without colour, trained tokens stand in ``⟦ ⟧`` and the others in plain text between bars.
-    """
-    parts = []
-    for token, label in zip(encoded.input_ids, encoded.labels, strict=True):
-        word = str(tokenizer.convert_ids_to_tokens(token)).replace("\x1b", "\\x1b").replace("\n", "\\n")
-        trained = label != IGNORED
-        if colour:
-            parts.append(f"{GREEN if trained else GREY}{word}{RESET}")
-        else:
-            parts.append(f"⟦{word}⟧" if trained else word)
-    return " ".join(parts)

@@ -1,4 +1,4 @@
-"""FSDP2 and activation checkpointing for a Hugging Face model, and what has to know that weights are sharded.
+"""FSDP2 for a Hugging Face model, and what has to know that its weights are sharded.
 
 One group of parameters per decoder block, the rest (embedding, last norm, head) in the root's group.
 The root is the causal language model itself, below any adapters, because the adapters live in it.
@@ -7,70 +7,19 @@ The root is the causal language model itself, below any adapters, because the ad
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
-from torch.utils.checkpoint import checkpoint
 
-from ptst_pl.errors import InputError
 from ptst_pl.modeling import causal_lm
+from ptst_pl.sharding.blocks import decoder_blocks
 
-ActivationCheckpointing = Literal["off", "selective", "full"]
 R = TypeVar("R")
-
-
-def decoder_blocks(model: nn.Module) -> list[nn.Module]:
-    """The decoder's repeated blocks, in order.
-
-    Raises:
-        InputError: the model keeps them somewhere else.
-    """
-    inner = causal_lm(model)
-    count = inner.config.get_text_config().num_hidden_layers
-    for child in inner.get_decoder().children():
-        if isinstance(child, nn.ModuleList) and len(child) == count:
-            return list(child)
-    raise InputError(
-        f"model type {inner.config.model_type!r} has no list of its {count} blocks where other models have one; "
-        "train it with trainer.strategy ddp and model.activation_checkpointing off"
-    )
-
-
-# ---- activation checkpointing -------------------------------------------------------------------
-
-
-def checkpoint_activations(model: nn.Module, how: ActivationCheckpointing) -> None:
-    """Keep only a block's input for the backward pass, which computes the block once more.
-
-    ``full`` does so for every block, ``selective`` for every other one: half of the memory for half of the
-    price, whatever the attention is called (a choice by operation has to know the names of the kernels).
-    Random numbers are drawn again as before, so loss and gradients are those without checkpointing.
-
-    The block's ``forward`` is replaced, not the block: parameters keep their names, and FSDP2's hooks stay outside.
-    """
-    if how == "off":
-        return
-    for block in decoder_blocks(model)[:: 2 if how == "selective" else 1]:
-        block.forward = _checkpointed(block.forward)
-
-
-def _checkpointed(forward: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(forward)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        if not torch.is_grad_enabled():
-            return forward(*args, **kwargs)
-        return checkpoint(forward, *args, use_reentrant=False, **kwargs)
-
-    return run
-
-
-# ---- sharding -----------------------------------------------------------------------------------
 
 
 def computing_type(precision: str) -> torch.dtype | None:
@@ -103,7 +52,7 @@ def shard(model: nn.Module, mesh: DeviceMesh, compute: torch.dtype | None) -> st
     fully_shard(inner, mesh=mesh, mp_policy=policy, reshard_after_forward=False)
     setattr(inner, "in_root", _call)  # noqa: B010
     register_fsdp_forward_method(inner, "in_root")
-    kept = sum(_local(parameter).numel() for parameter in model.parameters())
+    kept = sum(local_part(parameter).numel() for parameter in model.parameters())
     form = f", gathered as {str(compute).removeprefix('torch.')}" if compute else ""
     return f"FSDP2 over {mesh.size()} ranks: {len(blocks)} blocks and the root{form}; {kept} parameters on this rank"
 
@@ -167,47 +116,6 @@ def whole_state(model: nn.Module, names: Iterable[str], keep: bool) -> dict[str,
     return {name: seen[id(state[name])] for name in names} if keep else {}
 
 
-# ---- gradients ----------------------------------------------------------------------------------
-
-
-def _local(tensor: Tensor) -> Tensor:
+def local_part(tensor: Tensor) -> Tensor:
     """This rank's part, without a copy."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
-
-
-@torch.no_grad()
-def gradients(parameters: Iterable[nn.Parameter]) -> list[Tensor]:
-    """This rank's parts of the gradients that there are; changing them in place changes the gradients."""
-    return [_local(parameter.grad) for parameter in parameters if parameter.grad is not None]
-
-
-@torch.no_grad()
-def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
-    """2-norm of all gradients together, of every rank's parts where they are sharded; stays on the device."""
-    grads = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    sharded = next((grad for grad in grads if isinstance(grad, DTensor)), None)
-    norm = torch.nn.utils.get_total_norm([_local(grad) for grad in grads])
-    if sharded is None:
-        return norm
-    squares = norm.double().square()
-    torch.distributed.all_reduce(squares, group=sharded.device_mesh.get_group())
-    return squares.sqrt().to(norm.dtype)
-
-
-@torch.no_grad()
-def clip_to_norm(parameters: Iterable[nn.Parameter], limit: float) -> Tensor:
-    """Scale the gradients down to the norm ``limit``, without waiting for the device; returns the norm before."""
-    parameters = list(parameters)
-    norm = gradient_norm(parameters)
-    grads = gradients(parameters)
-    # As torch.nn.utils.clip_grad_norm_ does, to the bit.
-    torch._foreach_mul_(grads, torch.clamp(limit / (norm + 1e-6), max=1.0))
-    return norm
-
-
-@torch.no_grad()
-def clip_to_value(parameters: Iterable[nn.Parameter], limit: float) -> None:
-    """Clamp every element of the gradients to ``[-limit, limit]``."""
-    grads = gradients(parameters)
-    torch._foreach_clamp_min_(grads, -limit)
-    torch._foreach_clamp_max_(grads, limit)

@@ -1,0 +1,23 @@
+"""Rows and prompts as token ids: the one place that decides begin and end tokens, truncation and what is trained on."""
+
+from ptst_pl.tokenization.chat_template import SWITCHES, OwnChatTemplate
+from ptst_pl.tokenization.encoding import EncodingReport, encode_rows
+from ptst_pl.tokenization.loading import load_tokenizer, save_tokenizer
+from ptst_pl.tokenization.painting import paint
+from ptst_pl.tokenization.rows import IGNORED, Encoded, Example, Rendered
+from ptst_pl.tokenization.template_tokenizer import TemplateTokenizer
+
+__all__ = [
+    "IGNORED",
+    "SWITCHES",
+    "Encoded",
+    "EncodingReport",
+    "Example",
+    "OwnChatTemplate",
+    "Rendered",
+    "TemplateTokenizer",
+    "encode_rows",
+    "load_tokenizer",
+    "paint",
+    "save_tokenizer",
+]

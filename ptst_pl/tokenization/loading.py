@@ -1,0 +1,42 @@
+"""Load a tokenizer, and save one so that it reads the same again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from ptst_pl.errors import InputError
+from ptst_pl.records import write_text
+
+
+def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
+    """The tokenizer of a local folder or a hub repository.
+
+    Raises:
+        InputError: nothing there can be read as a tokenizer.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(name_or_path)
+    except (OSError, ValueError, KeyError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(
+            f"tokenizer {name_or_path!r} cannot be loaded ({reason}); "
+            "give a folder with tokenizer.json and tokenizer_config.json, or a hub name"
+        ) from error
+
+
+def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> PreTrainedTokenizerBase:
+    """Save a tokenizer; returns it as a reader of the folder will get it.
+
+    transformers (5.23) does not store ``legacy``, and without it a Llama 2 tokenizer reads the text
+    behind a special token differently.
+    """
+    tokenizer.save_pretrained(str(folder))
+    legacy = getattr(tokenizer, "legacy", None)
+    if legacy is not None:
+        file = folder / "tokenizer_config.json"
+        config = json.loads(file.read_text(encoding="utf-8")) | {"legacy": legacy}
+        write_text(file, json.dumps(config, indent=2, ensure_ascii=False) + "\n")
+    return load_tokenizer(str(folder))
