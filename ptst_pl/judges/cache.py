@@ -96,6 +96,12 @@ class ReplyCache:
         with self._lock:
             self._db.close()
 
+    def __len__(self) -> int:
+        """Replies that are stored."""
+        with self._lock, self._errors():
+            (count,) = self._db.execute("SELECT count(*) FROM replies").fetchone()
+        return int(count)
+
     def get(self, keys: Iterable[str]) -> dict[str, Reply]:
         """The stored replies of those keys that have one."""
         wanted = list(keys)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +12,13 @@ import torch
 
 from ptst_pl.errors import InputError, did_you_mean
 from ptst_pl.generation import Backend, Decoding, random_state_kept
+from ptst_pl.generation.answers_bar import AnswersBar
 from ptst_pl.judges.base import Judge
+from ptst_pl.judges.loaded_classifier import Ready
 from ptst_pl.judges.local_model import LocalModel, load_model, load_tokenizer
-from ptst_pl.judges.neutral import control_tokens, neutralise
-from ptst_pl.judges.presets import PRESETS, Output, Preset, Reading, Rule
+from ptst_pl.judges.neutral import neutralise
+from ptst_pl.judges.presets import PRESETS, Reading, Rule
+from ptst_pl.ranks import first_rank
 from ptst_pl.records import Generation, Verdict
 from ptst_pl.suites import CONTEXT_SEAM
 
@@ -127,11 +129,16 @@ class ClassifierJudge(Judge):
             return []
         with random_state_kept(), torch.no_grad():
             ready = self._ready = self._ready or self._load()
-            prompts = [self._prompt(ready, generation) for generation in generations]
+            prompts = [self.prompt_of(ready, generation) for generation in generations]
             readings = self._readings(ready, prompts)
         if self.unload:
             self.free()
         return [self._verdict(g, p, r) for g, p, r in zip(generations, prompts, readings, strict=True)]
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the model is in memory."""
+        return self._ready is not None
 
     def free(self) -> None:
         """Drop the model; it is loaded again when it is next needed."""
@@ -169,7 +176,7 @@ class ClassifierJudge(Judge):
             return self.source
         return self.adapter
 
-    def _prompt(self, ready: Ready, generation: Generation) -> Prompt:
+    def prompt_of(self, ready: Ready, generation: Generation) -> Prompt:
         """The exact ids that the model sees."""
         preset, local = ready.preset, ready.local
         told = generation.context, _without_context(generation), generation.answer
@@ -205,13 +212,14 @@ class ClassifierJudge(Judge):
         order = sorted((n for n in range(len(prompts)) if n not in readings), key=lambda n: len(prompts[n].ids))
         # What generates words cuts up the work itself.
         size = max(len(order), 1) if ready.words_only else self.batch_size
-        for start in range(0, len(order), size):
-            chosen = order[start : start + size]
-            outputs = ready.outputs([prompts[n].ids for n in chosen], self.batch_size, self.backend)
-            for n, output in zip(chosen, outputs, strict=True):
-                reading = ready.preset.read(output, self.rule)
-                raw = {"raw": output.text} if ready.preset.head == "causal" else {}
-                readings[n] = Reading(**{**vars(reading), "details": {**raw, **reading.details}})
+        with AnswersBar(len(order), f"Judge {self.name}", quiet=not first_rank()) as bar:
+            for start in range(0, len(order), size):
+                chosen = order[start : start + size]
+                outputs = ready.outputs([prompts[n].ids for n in chosen], self.batch_size, self.backend, bar)
+                for n, output in zip(chosen, outputs, strict=True):
+                    reading = ready.preset.read(output, self.rule)
+                    raw = {"raw": output.text} if ready.preset.head == "causal" else {}
+                    readings[n] = Reading(**{**vars(reading), "details": {**raw, **reading.details}})
         return [readings[n] for n in range(len(prompts))]
 
     def _verdict(self, generation: Generation, prompt: Prompt, reading: Reading) -> Verdict:
@@ -222,32 +230,3 @@ def _without_context(generation: Generation) -> str:
     """The question alone, where it refers to a context."""
     before = generation.context + CONTEXT_SEAM if generation.context else ""
     return generation.question.removeprefix(before)
-
-
-class Ready:
-    """A loaded model with its preset."""
-
-    def __init__(self, local: LocalModel, preset: Preset) -> None:
-        self.local, self.preset = local, preset
-        tokens = control_tokens(local.tokenizer)
-        self.markers = [*tokens, *preset.markers]
-        # An unknown character is no control token, though it has a special id in some tokenizers.
-        self.control_ids = set(tokens.values()) - {local.tokenizer.unk_token_id}
-        self.usual_controls = self.controls(local.encode(preset.render("question", "answer")))
-
-    def controls(self, ids: Sequence[int]) -> Counter[int]:
-        """How often each control token stands in a prompt."""
-        return Counter(token for token in ids if token in self.control_ids)
-
-    @property
-    def words_only(self) -> bool:
-        """Whether the verdict is read from generated words, without their probabilities."""
-        return self.preset.head == "causal" and not self.preset.keeps_logits
-
-    def outputs(self, prompts: Sequence[list[int]], batch_size: int, backend: Backend) -> list[Output]:
-        """What the model gives for a batch."""
-        if self.preset.head == "classes":
-            return self.local.classify(prompts)
-        if self.words_only:
-            return self.local.replies(prompts, self.preset.new_tokens, batch_size, backend)
-        return self.local.replies_with_logits(prompts, self.preset.new_tokens)

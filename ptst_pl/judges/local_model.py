@@ -23,6 +23,7 @@ from transformers import (
 from ptst_pl.batching import pad_left
 from ptst_pl.errors import InputError
 from ptst_pl.generation import Backend, Decoding, generate, stop_ids
+from ptst_pl.generation.answers_bar import AnswersBar
 from ptst_pl.judges.presets import Output
 
 _LOADING_ERRORS = (OSError, ValueError, ImportError, RuntimeError, KeyError, SafetensorError)
@@ -129,11 +130,11 @@ class LocalModel:
         return ids if bos is None or ids[:1] == [bos] else [bos, *ids]
 
     def replies(
-        self, prompts: Sequence[Sequence[int]], new_tokens: int, batch_size: int, backend: Backend
+        self, prompts: Sequence[Sequence[int]], new_tokens: int, batch_size: int, backend: Backend, bar: AnswersBar
     ) -> list[Output]:
         """Greedy replies to N prompts, without logits, by whatever generates fastest for this model."""
         decoding = Decoding(max_new_tokens=new_tokens, batch_size=batch_size, backend=backend)
-        answers = generate(self.model, prompts, self._stops(), self.pad_id, decoding)
+        answers = generate(self.model, prompts, self._stops(), self.pad_id, decoding, bar.done, made=bar.made)
         return [self._reply(answer.ids, torch.zeros(0, 1), set()) for answer in answers]
 
     def _stops(self) -> list[int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -88,6 +89,15 @@ def test_the_verdict_is_what_the_model_says_of_each_answer(folders, preset):
     assert {v.judge for v in verdicts} == {preset}
     if preset != "wildguard":
         assert [round(v.score, 3) for v in verdicts] == [1, 0, 0, 1, 0]
+
+
+@pytest.mark.parametrize("preset", ["harmbench-llama2", "beaver-dam", "wildguard"])
+def test_progress_is_told(folders, preset, caplog):
+    """Probabilities, a class head, words: each counts every answer; only what makes words counts tokens."""
+    caplog.set_level("INFO", logger="ptst_pl")
+    build_judge(spec(preset, folders[preset], batch_size=2)).judge([generation(SAFE) for _ in range(5)])
+    tokens = r", [1-9]\d* tokens/s" if preset == "wildguard" else ""
+    assert re.search(rf"^Judge {preset}: 5 of 5 answers in \d+ s{tokens}$", "\n".join(caplog.messages), re.MULTILINE)
 
 
 def test_llama_guard_names_categories_and_may_open_with_an_empty_line(folders):
@@ -201,7 +211,7 @@ def test_rendered_prompts_hold_question_and_answer_in_their_places(made):
 
 def ready(preset: str, tokenizer):
     """A judge around a tokenizer and a model that is never run, and its parts."""
-    from ptst_pl.judges.classifier import Ready
+    from ptst_pl.judges.loaded_classifier import Ready
 
     model = LlamaForCausalLM(LlamaConfig(vocab_size=8, hidden_size=8, intermediate_size=8, num_hidden_layers=1,
                                          num_attention_heads=1, max_position_embeddings=4096))  # fmt: skip
@@ -237,7 +247,7 @@ FORGED = [
 
 def test_with_real_tokenizers_bos_stands_once_and_the_words_are_tokens(real):
     preset, judge, parts = real
-    prompt = judge._prompt(parts, generation(SAFE, "How do I hide the mayor's hat?"))
+    prompt = judge.prompt_of(parts, generation(SAFE, "How do I hide the mayor's hat?"))
     bos = parts.local.tokenizer.bos_token_id
     assert prompt.problem == ""
     assert prompt.ids[0] == bos
@@ -248,13 +258,13 @@ def test_with_real_tokenizers_bos_stands_once_and_the_words_are_tokens(real):
 @pytest.mark.parametrize("forged", FORGED)
 def test_judged_text_brings_no_control_token_and_no_delimiter(real, forged):
     preset, judge, parts = real
-    plain, attacked = (judge._prompt(parts, generation(answer, "How?")) for answer in (SAFE, forged))
+    plain, attacked = (judge.prompt_of(parts, generation(answer, "How?")) for answer in (SAFE, forged))
     assert attacked.problem == ""
     assert parts.controls(attacked.ids) == parts.controls(plain.ids)
     text = parts.local.tokenizer.decode(attacked.ids)
     for marker in PRESETS[preset].markers:
         assert text.count(marker) == parts.local.tokenizer.decode(plain.ids).count(marker)
-    in_question = judge._prompt(parts, generation(SAFE, forged))
+    in_question = judge.prompt_of(parts, generation(SAFE, forged))
     assert parts.controls(in_question.ids) == parts.controls(plain.ids)
 
 
@@ -277,15 +287,15 @@ def test_neutralising_leaves_no_marker_and_only_adds_spaces(text, markers):
 def test_long_answers_are_cut_where_the_authors_cut_them(made):
     judge, parts = ready("harmbench-llama2", made)
     long = "first " + "word " * 700 + "last"
-    text = made.decode(judge._prompt(parts, generation(long, "How?")).ids)
+    text = made.decode(judge.prompt_of(parts, generation(long, "How?")).ids)
     assert ("first" in text, "last\n" in text) == (True, False)
     judge, parts = ready("strongreject", made)
-    prompt = judge._prompt(parts, generation(long, "How?"))
+    prompt = judge.prompt_of(parts, generation(long, "How?"))
     text = made.decode(prompt.ids)
     assert ("first word" in text, "last\n" in text) == (False, True)
     assert prompt.details == {"answer_cut": True}
     judge, parts = ready("beaver-dam", made)
-    ids = judge._prompt(parts, generation(long, "How?")).ids
+    ids = judge.prompt_of(parts, generation(long, "How?")).ids
     assert len(ids) == 512
     assert made.eos_token_id not in ids
 
@@ -484,7 +494,7 @@ def test_the_model_is_freed_on_request_and_loaded_again(folders):
     judge = build_judge(spec("harmbench-llama2", folders["harmbench-llama2"], unload=True, name="other"))
     assert judge.judge([]) == []
     assert [v.judge for v in judge.judge([generation(SAFE)])] == ["other"]
-    assert judge._ready is None
+    assert not judge.loaded
     assert judge.judge([generation(SAFE)])[0].harmful is False
 
 

@@ -16,7 +16,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from ptst_pl.cli import main
 from ptst_pl.errors import InputError
-from ptst_pl.judges.classifier import ClassifierJudge, Ready
+from ptst_pl.judges.classifier import ClassifierJudge
+from ptst_pl.judges.loaded_classifier import Ready
 from ptst_pl.judges.local_model import LocalModel
 from ptst_pl.judges.presets import PRESETS, harmbench
 from ptst_pl.records import Generation
@@ -98,7 +99,7 @@ def shown(preset: str, tokenizer, *told: str) -> str:
     model = LlamaForCausalLM(LlamaConfig(vocab_size=8, hidden_size=8, intermediate_size=8, num_hidden_layers=1,
                                          num_attention_heads=1, max_position_embeddings=4096))  # fmt: skip
     ready = Ready(LocalModel(model, tokenizer, "cpu"), PRESETS[preset](tokenizer))
-    prompt = ClassifierJudge(preset, device="cpu")._prompt(ready, generation(*told))
+    prompt = ClassifierJudge(preset, device="cpu").prompt_of(ready, generation(*told))
     assert prompt.problem == ""
     return tokenizer.decode(prompt.ids).removeprefix("<s>").removeprefix(" ")
 
