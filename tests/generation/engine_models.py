@@ -125,3 +125,9 @@ def iter_alike(one: Sequence[int], other: Sequence[int]):
         if left != right:
             return
         yield left
+
+
+def recorded_case(kind: str = "llama", prefix: int = 21, count: int = 16):
+    """A model, requests, and their answers by plain steps; one id ends answers, so that there are steps to record."""
+    model, requests = model_of(kind), requests_of(prompts_of(count, prefix), longest=24)
+    return model, requests, ours(model, requests, stops=[1], graphs=False)

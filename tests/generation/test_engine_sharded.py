@@ -11,6 +11,7 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import DTensor
 
 from ptst_pl.generation.engine import obstacle
+from ptst_pl.generation.engine.recorder import recordable
 from ptst_pl.modeling import LoraSettings, add_lora
 from ptst_pl.sharding import gathered, shard
 
@@ -31,6 +32,7 @@ def test_gathered_parameters_serve_without_a_collective(mesh, adapted, compute, 
     model = add_lora(model, LoraSettings()) if adapted else model
     plain = ours(model, requests)
     shard(model, mesh, compute)
+    assert not recordable(model)  # its hooks run in Python
     with gathered(model):
         inside = {id(parameter) for parameter in model.parameters()}
         for name in ("all_gather_into_tensor", "all_reduce", "barrier", "reduce_scatter_tensor"):

@@ -31,10 +31,13 @@ def test_answers_are_those_of_the_cpu(kind):
         assert differences(model, requests, answers, expected) == []
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
+@pytest.mark.parametrize("graphs", [False, True], ids=["plain steps", "graphs"])
 @pytest.mark.parametrize("decoding", [Decoding(), Decoding(temperature=1.0, top_p=0.9, top_k=20)])
-def test_nothing_waits_for_the_device_between_two_looks(decoding, monkeypatch):
+def test_nothing_waits_for_the_device_between_two_looks(decoding, graphs, soon, monkeypatch):
+    """Graphs are recorded outside of what is watched, and replayed inside."""
     model, requests = model_of("llama").cuda(), requests_of(prompts_of(16, 21), longest=24)
-    first = ours(model, requests, decoding)
+    first = ours(model, requests, decoding, stops=[], graphs=graphs)
     own = ModelRunner.steps
 
     def watched(*inputs):
@@ -45,7 +48,9 @@ def test_nothing_waits_for_the_device_between_two_looks(decoding, monkeypatch):
             torch.cuda.set_sync_debug_mode("default")
 
     monkeypatch.setattr(ModelRunner, "steps", watched)
-    assert ours(model, requests, decoding, every=8) == first
+    soon.clear()
+    assert ours(model, requests, decoding, stops=[], every=8, graphs=graphs) == first
+    assert bool(soon) == graphs
 
 
 def test_bf16_is_served_and_differences_are_counted(capsys):
@@ -56,10 +61,16 @@ def test_bf16_is_served_and_differences_are_counted(capsys):
     assert "of 16 rows differ" in capsys.readouterr().out
 
 
-def test_memory_is_given_back():
-    model, requests = model_of("llama").cuda(), requests_of(prompts_of(16, 21))
-    before = torch.cuda.memory_allocated()
+def test_memory_is_given_back(soon):
+    model, requests = model_of("llama").cuda(), requests_of(prompts_of(16, 21), longest=24)
+    ours(model, requests, stops=STOPS)  # cuBLAS keeps its workspaces, one for each stream
+    release(model)
+    torch.cuda.empty_cache()
+    before, reserved = torch.cuda.memory_allocated(), torch.cuda.memory_reserved()
     ours(model, requests, stops=STOPS)
     assert torch.cuda.memory_allocated() > before
+    assert soon
     release(model)
     assert torch.cuda.memory_allocated() == before
+    torch.cuda.empty_cache()
+    assert torch.cuda.memory_reserved() <= reserved

@@ -7,11 +7,11 @@ import torch
 from training_fixtures import llama_config, question_rows
 from transformers import AutoModelForCausalLM
 
+from ptst_pl.attention import usable_kernel, use_row_attention
 from ptst_pl.batching import PackRows, PadRight
+from ptst_pl.loss import FirstNotFinite, SummedLoss
 from ptst_pl.modeling import LoraSettings, add_lora, batch_nll, causal_lm, trainable
-from ptst_pl.row_attention import usable_kernel, use_row_attention
 from ptst_pl.sharding import clip_to_norm, gradients
-from ptst_pl.summed_loss import FirstNotFinite, SummedLoss
 from ptst_pl.tokenization import IGNORED, Encoded
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]

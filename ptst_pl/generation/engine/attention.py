@@ -7,16 +7,14 @@ as keyword ``slots``. So the modules themselves run, whatever the family, and no
 
 from __future__ import annotations
 
-import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import AttentionInterface
 
 from ptst_pl.generation.engine.cache import SlotCache
 
@@ -72,18 +70,6 @@ def slot_attention(
 
 
 AttentionInterface.register(NAME, slot_attention)  # type: ignore[no-untyped-call]
-
-
-@contextlib.contextmanager
-def attending_by_slots(model: PreTrainedModel) -> Iterator[None]:
-    """Let the model attend by slots for a while."""
-    config = model.config.get_text_config()
-    own = config._attn_implementation
-    config._attn_implementation = NAME
-    try:
-        yield
-    finally:
-        config._attn_implementation = own
 
 
 @dataclass

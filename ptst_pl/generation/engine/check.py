@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ptst_pl.attention import attending_with, own_attention
 from ptst_pl.generation.decoding import Decoding
-from ptst_pl.generation.engine.attention import Form, Pass, attending_by_slots
+from ptst_pl.generation.engine.agreement import disagreement
+from ptst_pl.generation.engine.attention import NAME, Form, Pass
 from ptst_pl.generation.engine.cache import CacheShape, LayerShape, SlotCache
 from ptst_pl.generation.engine.decode_pass import DecodePass
 from ptst_pl.generation.engine.model_runner import ModelRunner
 from ptst_pl.modeling import causal_lm, evaluating
-from ptst_pl.row_attention import own_attention
 from ptst_pl.sharding import in_root
 
 
@@ -43,7 +44,7 @@ def serving(model: nn.Module) -> Iterator[PreTrainedModel]:
     """The model below any adapter, in evaluation mode, attending by slots, without autocast."""
     inner = causal_lm(model)
     device = next(inner.parameters()).device.type
-    with evaluating(model), torch.autocast(device, enabled=False), attending_by_slots(inner):
+    with evaluating(model), torch.autocast(device, enabled=False), attending_with(inner, NAME):
         yield inner
 
 
@@ -93,11 +94,8 @@ def obstacle(model: nn.Module, longest: int = 0) -> str:
         if isinstance(error, torch.OutOfMemoryError):
             raise
         return f"{kind} cannot be decoded by slots ({(str(error).splitlines() or [type(error).__name__])[0]})"
-    tolerance = 1e-3 if shape.dtype == torch.float32 else 5e-2
-    difference, size = float((ours - theirs).abs().max()), float(theirs.abs().max())
-    if not difference <= tolerance * max(size, 1e-3):
-        return f"{kind} gives other logits when decoded by slots (by {difference:.3g}, of {size:.3g})"
-    return ""
+    difference = disagreement(ours, theirs, shape.dtype)
+    return f"{kind} gives other logits when decoded by slots ({difference})" if difference else ""
 
 
 def unsuited(inner: PreTrainedModel, shape: CacheShape, longest: int) -> str:

@@ -47,6 +47,7 @@ def run(
     stop_text: Callable[[list[int]], bool] | None = None,
     progress: Callable[[int], object] = lambda tokens: None,
     every: int | None = None,
+    graphs: bool = True,
 ) -> None:
     """Answer every request once, in whatever order is fastest.
 
@@ -65,6 +66,7 @@ def run(
         stop_text: whether the ids of an answer, complete with their newest, end it.
         progress: called with the number of tokens that answers grew by since it was last called.
         every: steps between two looks at the tokens; None: what suits the device. Changes no answer.
+        graphs: replay decode steps as CUDA graphs, on a GPU and with a model that allows it; each is proven first.
 
     Raises:
         InputError: a request has no tokens.
@@ -82,7 +84,7 @@ def run(
         left.discard(index)
         done(index, answer)
 
-    work = _Work(Ending(frozenset(stops), stop_text), decoding, finish, progress, every)
+    work = _Work(Ending(frozenset(stops), stop_text), decoding, finish, progress, every, graphs)
     most: int | None = None
     while left:
         slots = _serve(model, [Row(index, requests[index]) for index in sorted(left)], work, most)
@@ -102,6 +104,7 @@ class _Work:
     done: Callable[[int, Answer], object]
     progress: Callable[[int], object]
     every: int | None
+    graphs: bool
 
 
 def _serve(model: nn.Module, waiting: Sequence[Row], work: _Work, most: int | None) -> int:
@@ -127,8 +130,11 @@ def _serve(model: nn.Module, waiting: Sequence[Row], work: _Work, most: int | No
         with serving(model) as inner:
             for group in groups:
                 rows = sorted((waiting[place] for place in group.rows), key=_order)
-                runner = ModelRunner(inner, cache, work.decoding, rows[0].request.ids[: group.shared])
-                serve(runner, rows, settings, work.ending, work.done, work.progress)
+                runner = ModelRunner(inner, cache, work.decoding, rows[0].request.ids[: group.shared], work.graphs)
+                try:
+                    serve(runner, rows, settings, work.ending, work.done, work.progress)
+                finally:
+                    runner.close()
     except torch.OutOfMemoryError:
         if slots == 1:
             raise

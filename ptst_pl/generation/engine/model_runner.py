@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import torch
@@ -12,10 +13,14 @@ from ptst_pl.generation.decoding import Decoding
 from ptst_pl.generation.engine.attention import Pass, PrefillPass, PrefixPass
 from ptst_pl.generation.engine.cache import SlotCache
 from ptst_pl.generation.engine.decode_pass import DecodePass
+from ptst_pl.generation.engine.recorder import distrust, recordable, recorder_for
 from ptst_pl.generation.engine.sampling import chooser, uniforms
 from ptst_pl.generation.engine.schedule import Row
+from ptst_pl.generation.engine.step_graph import Look, StepGraphs
 from ptst_pl.modeling import causal_lm
 from ptst_pl.sharding import in_root
+
+log = logging.getLogger(__name__)
 
 
 class ModelRunner:
@@ -26,9 +31,17 @@ class ModelRunner:
         cache: slots to work in.
         decoding: settings.
         prefix: the first tokens of every row's prompt, which are read here and now.
+        graphs: replay recorded steps, where the device and the model allow; ``close`` gives them up.
     """
 
-    def __init__(self, model: PreTrainedModel, cache: SlotCache, decoding: Decoding, prefix: Sequence[int]) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        cache: SlotCache,
+        decoding: Decoding,
+        prefix: Sequence[int],
+        graphs: bool = False,
+    ) -> None:
         self.model = model
         self.cache, self.device = cache, cache.shape.device
         self.sampled, self.choose = decoding.temperature > 0, chooser(decoding)
@@ -37,6 +50,10 @@ class ModelRunner:
         cache.forget_prefix()
         if prefix:
             self.logits(torch.tensor([list(prefix)]), torch.arange(len(prefix))[None], PrefixPass(cache))
+        recorder = recorder_for(self.device) if graphs and recordable(model) else None
+        self.graphs: StepGraphs | None = None
+        if recorder is not None:
+            self.graphs = StepGraphs(cache, self.next_logits, self.choose, self.sampled, recorder)
 
     def logits(self, ids: Tensor, places: Tensor, work: Pass, ends: Tensor | None = None) -> Tensor:
         """(B, V) logits of one forward pass over (B, T) tokens, behind each row's last or behind (B,) ``ends``."""
@@ -77,24 +94,46 @@ class ModelRunner:
         held = [len(row.request.ids) - self.prefix + len(row.made) - 1 for row in rows]
         ids = torch.tensor([row.made[-1] for row in rows]).to(self.device)
         places = torch.tensor(held).to(self.device)
-        tokens: list[list[int]] = self.steps(ids, places, max(held), self._numbers(rows, steps), steps).tolist()
+        look = Look(ids, places, max(held), self._numbers(rows, steps), steps)
+        self._prepare(look)
+        tokens: list[list[int]] = self.steps(look).tolist()
         return tokens
 
-    def steps(self, ids: Tensor, places: Tensor, longest: int, numbers: Tensor | None, steps: int) -> Tensor:
-        """(steps, B) tokens that follow (B,) ``ids``; nothing here waits for the device.
+    def _prepare(self, look: Look) -> None:
+        """Let steps be recorded that are worth it; where that fails, go on without."""
+        if self.graphs is None:
+            return
+        scarce, failed = False, ""
+        try:
+            self.graphs.prepare(look)
+        except torch.OutOfMemoryError:
+            scarce = True
+        except RuntimeError as error:
+            failed = (str(error).splitlines() or [type(error).__name__])[0]
+        # Behind the handlers: an error at hand keeps the tensors of its frames.
+        if scarce:
+            self.close()
+            torch.cuda.empty_cache()
+            log.warning("generation: no memory for CUDA graphs, going on without")
+        elif failed:
+            self.close()
+            distrust(self.model, failed)
 
-        Args:
-            ids: the newest token of each row, not yet in its slot.
-            places: (B,) tokens in each slot.
-            longest: the largest of them.
-            numbers: (steps, B) uniform numbers, if tokens are sampled.
-            steps: how many.
-        """
-        made = []
-        for step in range(steps):
-            work = DecodePass(self.cache, places, longest + step)
+    def close(self) -> None:
+        """Give up recorded steps, which hold memory and know where the weights lie now."""
+        if self.graphs is not None:
+            self.graphs.close()
+            self.graphs = None
+
+    def steps(self, look: Look) -> Tensor:
+        """(steps, B) tokens that follow; nothing here waits for the device."""
+        if self.graphs is not None:
+            return self.graphs.steps(look)
+        ids, places, made = look.ids, look.places, []
+        for step in range(look.steps):
+            work = DecodePass(self.cache, places, look.longest + step)
             logits = self.next_logits(ids, places, work)
-            ids = self.choose(logits, None if numbers is None else numbers[step])
+            ids = self.choose(logits, None if look.numbers is None else look.numbers[step])
             made.append(ids)
             places = places + 1
         return torch.stack(made)
