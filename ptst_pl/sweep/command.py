@@ -65,7 +65,7 @@ def main(argv: Sequence[str]) -> None:
     runs = planner.runs()
     launcher = _launcher(options, planner.folder, runs)
     _check_folder(planner.folder, runs)
-    items = [Item(run.name, run.folder, run.combination.values, run.config) for run in runs]
+    items = [Item(run.name, run.folder, run.combination.values, run.config, run.files) for run in runs]
     for item in items:
         item.state = "done" if item.folder.is_finished() else "waiting"
     todo = {item.name for item in items if item.state == "waiting"}
@@ -96,6 +96,11 @@ def _check_folder(folder: Path, runs: Sequence[PlannedRun]) -> None:
             raise InputError(
                 f"{difference}: the run was made with other settings, and its results are not those of this sweep; "
                 f"give the sweep another --name, or delete {run.folder.path}"
+            )
+        if file := run.folder.changed_file(run.files):
+            raise InputError(
+                f"{file}, and its results are not those of this sweep; give the sweep another --name or --runs, "
+                f"put the old file back, or delete {run.folder.path}"
             )
 
 

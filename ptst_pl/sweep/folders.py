@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,8 +12,10 @@ from typing import Any
 import yaml
 
 from ptst_pl.config_files import read_config
+from ptst_pl.errors import InputError
 from ptst_pl.records import ResultsFolder, write_text
 from ptst_pl.runs import versions
+from ptst_pl.sweep.named_files import Facts, changed
 
 # What a stored config may have otherwise: where the run lies, and from where it went on.
 _APART = ("name", "runs", "ckpt_path", "sweep", "config", "results")
@@ -23,7 +26,7 @@ _LOG_END = 2**16
 
 @dataclass(frozen=True)
 class RunFolder:
-    """``<runs>/<sweep>/<run>/`` with ``planned.yaml``, ``run.lock``, ``fit.log`` and the fit's ``version_<k>/``."""
+    """``<runs>/<sweep>/<run>/`` with ``planned.yaml``, ``files.json``, ``run.lock``, ``fit.log``, ``version_<k>/``."""
 
     path: Path
 
@@ -31,6 +34,11 @@ class RunFolder:
     def planned(self) -> Path:
         """The whole config of the run, as the sweep has checked it."""
         return self.path / "planned.yaml"
+
+    @property
+    def files(self) -> Path:
+        """What was in the files that the config names when the run was made."""
+        return self.path / "files.json"
 
     @property
     def lock(self) -> Path:
@@ -48,11 +56,38 @@ class RunFolder:
         found = versions(self.path)
         return found[-1] if found else None
 
-    def plan(self, config: dict[str, Any]) -> None:
-        """Write the config down that the run is made with, whatever becomes of the file it came from."""
+    def plan(self, config: dict[str, Any], files: Facts) -> None:
+        """Write the config down that the run is made with, whatever becomes of the file it came from.
+
+        Args:
+            config: every key of ``fit``.
+            files: what is in the files that it names.
+        """
         text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
         if not self.planned.exists() or self.planned.read_text(encoding="utf-8") != text:
             write_text(self.planned, text)
+        write_text(self.files, json.dumps(files, indent=1, ensure_ascii=False) + "\n")
+
+    def planned_files(self) -> Facts:
+        """What ``plan`` has written of files; empty for a run of a version that did not.
+
+        Raises:
+            InputError: the file is none of ours.
+        """
+        if not self.files.exists():
+            return {}
+        try:
+            found: Facts = json.loads(self.files.read_text(encoding="utf-8"))
+            for facts in found.values():
+                _ = facts["sha256"], facts["bytes"], facts["mtime_ns"]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{self.files}: no record of the run's files ({error!r}); delete {self.path}") from error
+        return found
+
+    def changed_file(self, files: Facts) -> str | None:
+        """The first file, in words, whose content is not the one that the newest version was made with."""
+        found = changed(self.planned_files(), files) if self.version else None
+        return f"{self.path} was made with other rows or prompts: {found}" if found else None
 
     def changed(self, config: dict[str, Any]) -> str | None:
         """The first setting that the newest version was made with and that is planned otherwise; None if all agree."""

@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 from ptst_pl.records import write_text
 from ptst_pl.sweep.folders import RunFolder
 from ptst_pl.sweep.locks import Holder, holder
+from ptst_pl.sweep.named_files import Facts
 
 State = Literal["waiting", "queued", "running", "done", "failed", "stopped"]
 GOING = ("queued", "running")
@@ -28,6 +29,7 @@ class Item:
     folder: RunFolder
     values: dict[str, Any]
     config: dict[str, Any]
+    files: Facts
     steps: int = 0
     state: State = "waiting"
     step: int = 0
@@ -153,7 +155,7 @@ class Sweep:
             if sum(other.state in GOING for other in self.items) >= self.launcher.jobs:
                 return
             if item.state == "waiting":
-                item.folder.plan(item.config)
+                item.folder.plan(item.config, item.files)
                 number = self.launcher.start(item.name, item.folder)
                 item.state = "running" if self.launcher.name == "local" else "queued"
                 item.job = {"launcher": self.launcher.name, "id": number}

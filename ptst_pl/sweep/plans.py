@@ -15,12 +15,14 @@ from jsonargparse import ArgumentError
 
 from ptst_pl.config_errors import explain
 from ptst_pl.errors import InputError, input_error_in
-from ptst_pl.plan_cli import PlanCLI, _device_here
+from ptst_pl.plan_cli import PlanCLI, device_here
 from ptst_pl.planning.devices import Device, find_device
 from ptst_pl.planning.hours import UTILISATION
-from ptst_pl.planning.plan import Run, _answers, _epochs, plan
+from ptst_pl.planning.plan import Run, answers_of, epochs_of, plan
 from ptst_pl.sweep.expand import SEED, Combination, check_over, expand
+from ptst_pl.sweep.findings import Findings
 from ptst_pl.sweep.folders import RunFolder
+from ptst_pl.sweep.named_files import Contents, Facts
 from ptst_pl.training_cli import TrainingCLI, run_cli
 
 SAMPLE = 500  # rows that a run's plan is estimated from
@@ -35,12 +37,14 @@ class PlannedRun:
         combination: the values that make it what it is.
         config: every key of ``fit``.
         folder: where it lies.
+        files: what is in the files that the config names.
     """
 
     name: str
     combination: Combination
     config: dict[str, Any]
     folder: RunFolder
+    files: Facts
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,7 @@ class Planner:
         """
         found: list[PlannedRun] = []
         seen: dict[str, str] = {}
+        contents = Contents()
         for combination in expand(self.over):
             config = self._config(combination)
             same = yaml.safe_dump({**config, "name": None})
@@ -100,7 +105,7 @@ class Planner:
                 )
             seen[same] = combination.name
             folder = RunFolder(self.folder / combination.name)
-            found.append(PlannedRun(combination.name, combination, config, folder))
+            found.append(PlannedRun(combination.name, combination, config, folder, contents.of(config)))
         return found
 
     def _config(self, combination: Combination) -> dict[str, Any]:
@@ -123,17 +128,22 @@ class Planner:
     def costs(self, runs: Sequence[PlannedRun], device: str | None) -> dict[str, Cost]:
         """Of each run, by name; runs that differ in their seed alone cost the same.
 
+        What is to be warned of is said once for all runs.
+
         Raises:
             InputError: data, suites or templates that the fit would refuse.
         """
         known: dict[str, Cost] = {}
-        found = {}
+        found, findings = {}, Findings()
         for run in runs:
             values = {key: value for key, value in run.combination.values.items() if key != SEED}
             group = repr(values)
             if group not in known:
-                known[group] = self._cost(run, device)
+                with findings.of(group):
+                    known[group] = self._cost(run, device)
+            findings.hold_for(group, run.name)
             found[run.name] = known[group]
+        findings.say()
         return found
 
     def _cost(self, run: PlannedRun, device: str | None) -> Cost:
@@ -142,7 +152,7 @@ class Planner:
         try:
             with _quiet():
                 cli = run_cli(["fit", *self.words, *run.combination.words()], PlanCLI)
-                here = find_device(device) if device else _device_here(cli.config["fit"]["trainer"])
+                here = find_device(device) if device else device_here(cli.config["fit"]["trainer"])
                 return _count(cli.run(), here)
         except InputError as error:
             raise InputError(f"sweep: {run.name}: {error}") from error
@@ -152,9 +162,9 @@ class Planner:
 
 def _count(run: Run, device: Device) -> Cost:
     """Hours on GPUs alone: the speed of processors differs too much from machine to machine."""
-    epoch, _ = _epochs(run)
+    epoch, _ = epochs_of(run)
     steps = run.training.total_steps(epoch.batches)
-    answers = _answers(run, epoch.batches, steps)
+    answers = answers_of(run, epoch.batches, steps)
     hours = None if device.name == "cpu" else float(plan(run, device, UTILISATION)["time"]["hours"]["total"])
     return Cost(steps, answers.evaluations * answers.answers if answers else 0, hours)
 

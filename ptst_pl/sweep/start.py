@@ -15,6 +15,7 @@ from pathlib import Path
 from ptst_pl.errors import InputError
 from ptst_pl.sweep.folders import RunFolder
 from ptst_pl.sweep.locks import take
+from ptst_pl.sweep.named_files import changed_since
 
 FIT = "PTST_PL_SWEEP_FIT"  # words in place of ``python -m ptst_pl``, for tests
 BUSY = "{path}: {holder} trains this run already; wait for it or end it"
@@ -39,6 +40,11 @@ def main(argv: Sequence[str]) -> None:
     take(run.lock, BUSY, seconds=10, devices=os.environ.get("CUDA_VISIBLE_DEVICES", ""), inherit=True)
     if run.is_finished():
         return
+    if changed := changed_since(run.planned_files()):
+        raise InputError(
+            f"{run.path} was planned with other rows or prompts: {changed}; put the old file back, or give the sweep "
+            "another --name"
+        )
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # a sweep in the background was started with it ignored
     words = fit_words(run)
     os.execvpe(words[0], words, environment(os.environ))
