@@ -28,13 +28,36 @@ log = logging.getLogger(__name__)
 Gather = Callable[[list[Any]], list[list[Any]]]
 
 
+class Stopped(Exception):  # noqa: N818  (no error)
+    """An evaluation that was left because the run is to stop; raised by all processes together."""
+
+
 @dataclass(frozen=True)
 class Share:
-    """Which prompts this process generates for, and how the shares come together."""
+    """Which prompts this process generates for, and how the shares come together.
+
+    Attributes:
+        rank: number of this process.
+        world_size: number of processes.
+        gather: every process's part, in rank order; a call of all together.
+        leaving: whether this process was asked to leave the evaluation; asked after every step of decoding.
+        vote: whether any process says yes; a call of all together.
+    """
 
     rank: int = 0
     world_size: int = 1
     gather: Gather = lambda part: [part]
+    leaving: Callable[[], bool] = lambda: False
+    vote: Callable[[bool], bool] = lambda yes: yes
+
+    def agree(self, left: bool = False) -> None:
+        """Leave together, or go on together; a process that left alone would let the others wait.
+
+        Raises:
+            Stopped: a process has left or was asked to.
+        """
+        if self.vote(left or self.leaving()):
+            raise Stopped
 
 
 class Evaluation:
@@ -124,16 +147,31 @@ class Evaluation:
             journal: where this process's answers are kept while they come; what is in it is not
                 generated again.
             made: called with the number of tokens just made.
+
+        Raises:
+            Stopped: a process was asked to leave.
         """
+        share.agree()
         longest = max(len(ids) for cell in self.cells for ids in cell.ids) + self.decoding.max_new_tokens
         self.backend = choose(model, self.decoding.backend, longest)
         mine = [[(cell, index) for index in range(share.rank, len(cell.ids), share.world_size)] for cell in self.cells]
         answers: list[dict[int, Answer]] = [{} for _ in self.cells]
-        for numbers in self._together():
-            places = [(number, *place) for number in numbers for place in mine[number]]
-            found = self._answers(model, [place[1:] for place in places], progress, journal, made)
-            for (number, _, index), answer in zip(places, found, strict=True):
-                answers[number][index] = answer
+
+        def made_or_stopped(tokens: int) -> None:
+            made(tokens)
+            if share.leaving():
+                raise Stopped
+
+        left = False
+        try:
+            for numbers in self._together():
+                places = [(number, *place) for number in numbers for place in mine[number]]
+                found = self._answers(model, [place[1:] for place in places], progress, journal, made_or_stopped)
+                for (number, _, index), answer in zip(places, found, strict=True):
+                    answers[number][index] = answer
+        except Stopped:
+            left = True
+        share.agree(left)
         records: list[Generation] = []
         for cell, own in zip(self.cells, answers, strict=True):
             by_index = dict(sorted(pair for part in share.gather(list(own.items())) for pair in part))
@@ -195,9 +233,13 @@ class Evaluation:
             share: this process's part.
             tolerant: leave answers unscored where a judge cannot go on (a key that was taken back), for a
                 training run should not end over its judge.
+
+        Raises:
+            Stopped: a process was asked to leave; a judge that is at work finishes first.
         """
         verdicts: list[Verdict] = []
         for judge in self.judges:
+            share.agree()
             fit = [generation for generation in generations if judge.fits(generation.suite, generation.measures)]
             parts = share.gather(_verdicts(judge, fit[share.rank :: share.world_size], tolerant))
             verdicts += [parts[place % len(parts)][place // len(parts)] for place in range(len(fit))]

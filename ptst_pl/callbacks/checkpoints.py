@@ -23,14 +23,14 @@ from torch import Tensor
 from ptst_pl.callbacks.folder import run_folder
 from ptst_pl.callbacks.times import Clock
 from ptst_pl.callbacks.writing import write_on_all_ranks
-from ptst_pl.checkpoint_files import prune, sweep
-from ptst_pl.durable import sync
+from ptst_pl.disk.checkpoint_files import prune, sweep
+from ptst_pl.disk.durable import sync
 from ptst_pl.finetuner import FineTuner
 from ptst_pl.modeling import trainable
 from ptst_pl.ranks import Vote, gather
 from ptst_pl.records import write_atomically
-from ptst_pl.sharded_files import is_sharded_folder, read_checkpoint
 from ptst_pl.sharding import is_sharded, whole_state
+from ptst_pl.sharding.files import is_sharded_folder, read_checkpoint
 from ptst_pl.tokenization import save_tokenizer
 
 log = logging.getLogger(__name__)
@@ -77,9 +77,9 @@ class Checkpoints(Checkpoint):
         self.every_n_steps, self.keep = every_n_steps, keep
         self.clock = Clock()
         self._saved_step = self._step = 0
-        self._asked = self._stop = self._due = False
+        self._asked = self._leaving = self._stop = self._due = False
         self._previous: Any = None
-        self._vote = Vote()
+        self.vote = Vote()
         self._random_state: dict[str, Tensor] | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -102,12 +102,31 @@ class Checkpoints(Checkpoint):
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
         if self._asked:
             raise KeyboardInterrupt
-        self._asked = True
+        self.ask_to_stop()
         log.warning("stopping after this step, with a checkpoint; press Ctrl-C again to stop at once")
 
-    def ask_to_stop(self) -> None:
-        """As the first Ctrl-C does; for signal handlers, at any moment, on any rank."""
-        self._asked = True
+    def ask_to_stop(self, leaving: bool = True) -> None:
+        """As the first Ctrl-C does; for signal handlers, at any moment, on any rank.
+
+        Args:
+            leaving: leave a safety evaluation that is going on, which a resumed run repeats.
+        """
+        self._asked, self._leaving = True, self._leaving or leaving
+
+    def leaving(self) -> bool:
+        """Whether this rank was asked to leave a safety evaluation."""
+        return self._leaving
+
+    def stop_at_end(self, trainer: Trainer) -> None:
+        """Save and stop behind the last step, in place of the evaluation and the model that are still to come.
+
+        Raises:
+            KeyboardInterrupt: always, on all ranks.
+        """
+        self._stop = True
+        if trainer.global_step != self._saved_step:
+            self._save(trainer)
+        raise KeyboardInterrupt
 
     @property
     def stopping(self) -> bool:
@@ -122,7 +141,7 @@ class Checkpoints(Checkpoint):
         if not stepped or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         # The ranks get the signal at different steps; they have to stop at the same one.
-        self._stop = self._vote.any(self._asked)
+        self._stop = self.vote.any(self._asked)
         # A training that stops early: in mid-epoch only a checkpoint written now can be resumed exactly.
         self._due = self._stop or trainer.should_stop or trainer.global_step % self.every_n_steps == 0
         # An epoch's last step is saved at the epoch's end: a run resumed from a checkpoint written

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import nn
-from torchmetrics import MeanMetric
 
 from ptst_pl import __version__
-from ptst_pl.callbacks.answers_bar import AnswersBar
+from ptst_pl.callbacks.checkpoints import Checkpoints
 from ptst_pl.callbacks.folder import run_folder
+from ptst_pl.callbacks.publishing import publish
 from ptst_pl.callbacks.tensorboard import Curves
 from ptst_pl.callbacks.times import Clock
 from ptst_pl.errors import InputError
-from ptst_pl.evaluation import Evaluation, Share
+from ptst_pl.evaluation import Evaluation, Share, Stopped
 from ptst_pl.finetuner import FineTuner
 from ptst_pl.generation import Decoding, release
+from ptst_pl.generation.answers_bar import AnswersBar
 from ptst_pl.journal import Journal
-from ptst_pl.judges.base import MAX_UNSCORED, label
+from ptst_pl.judges.base import MAX_UNSCORED
 from ptst_pl.judges.build import build_judge
 from ptst_pl.judges.suites_of import check_named
-from ptst_pl.metrics import RateMetric
 from ptst_pl.ranks import gather
-from ptst_pl.records import COUNTED_FIELD, Generation, ResultsFolder, Verdict
+from ptst_pl.records import Generation, ResultsFolder
 from ptst_pl.sharding import gathered
 from ptst_pl.suites import load_suite, suite_spec
 from ptst_pl.tasks.base import Task
@@ -90,6 +89,8 @@ class SafetyCurve(Callback):
         self.text_samples, self.active = text_samples, active
         self.results_folder: Path | None = None
         self.clock = Clock()
+        # Of a fit: who is asked to stop. An evaluation between two steps or behind the last one is left for it.
+        self.checkpoints: Checkpoints | None = None
         self.key = ""
         # Of the checkpoint under test, which knows it better than the config at hand.
         self.trained_under = ""
@@ -129,7 +130,7 @@ class SafetyCurve(Callback):
             results = self._results(trainer)
             results.forget_after(step)
             self._curves.forget(run_folder(trainer), step if step not in results.steps() else step + 1)
-        if step == 0 or self._due(trainer):
+        if step == 0 or self.due(trainer):
             self._evaluate_once(trainer, pl_module, step)
         self._last_step = step
 
@@ -140,12 +141,13 @@ class SafetyCurve(Callback):
         if trainer.global_step == self._last_step:
             return
         self._last_step = trainer.global_step
-        if self._due(trainer):
-            self._evaluate_once(trainer, pl_module, trainer.global_step)
+        if self.due(trainer):
+            self._evaluate_or_leave(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The last point of the curve."""
-        self._evaluate_once(trainer, pl_module, trainer.global_step)
+        if not self._evaluate_or_leave(trainer, pl_module) and self.checkpoints is not None:
+            self.checkpoints.stop_at_end(trainer)
         self._curves.close()
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -153,7 +155,8 @@ class SafetyCurve(Callback):
         assert isinstance(pl_module, FineTuner)
         self._evaluate_once(trainer, pl_module, pl_module.loaded_step or 0)
 
-    def _due(self, trainer: Trainer) -> bool:
+    def due(self, trainer: Trainer) -> bool:
+        """Whether an evaluation belongs to the trainer's step; the first and the last step are evaluated anyway."""
         step = trainer.global_step
         if self.every_n_steps is not None:
             return step % self.every_n_steps == 0
@@ -179,7 +182,20 @@ class SafetyCurve(Callback):
         name = f"answers-{trainer.global_rank}-of-{trainer.world_size}.jsonl"
         return Journal(results.path / name, self.key)
 
-    def _evaluate_once(self, trainer: Trainer, pl_module: LightningModule, step: int) -> None:
+    def _evaluate_or_leave(self, trainer: Trainer, pl_module: LightningModule) -> bool:
+        """``_evaluate_once`` in a fit; False where it was left because the fit is to stop. Nothing of it is kept."""
+        step, stop = trainer.global_step, self.checkpoints
+        try:
+            self._evaluate_once(trainer, pl_module, step, stop)
+        except Stopped:
+            if trainer.is_global_zero:
+                log.warning("stopped during the evaluation at step %d; a resumed run repeats it first", step)
+            return False
+        return True
+
+    def _evaluate_once(
+        self, trainer: Trainer, pl_module: LightningModule, step: int, stop: Checkpoints | None = None
+    ) -> None:
         """Evaluate unless this step is already complete in the results (pitfall G4)."""
         if not self.active or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
@@ -187,12 +203,16 @@ class SafetyCurve(Callback):
         done = trainer.strategy.broadcast(step in results.steps())
         if not done:
             with self.clock.during("other"):
-                self._evaluate(trainer, pl_module, step, results)
+                share = Share(trainer.global_rank, trainer.world_size, gather)
+                if stop is not None:
+                    share = replace(share, leaving=stop.leaving, vote=stop.vote.any)
+                self._evaluate(trainer, pl_module, step, results, share)
 
-    def _evaluate(self, trainer: Trainer, pl_module: LightningModule, step: int, results: ResultsFolder) -> None:
+    def _evaluate(
+        self, trainer: Trainer, pl_module: LightningModule, step: int, results: ResultsFolder, share: Share
+    ) -> None:
         assert isinstance(pl_module, FineTuner)
         evaluation = self.prepare(trainer.datamodule)  # type: ignore[attr-defined]
-        share = Share(trainer.global_rank, trainer.world_size, gather)
         journal = self._journal(trainer, results)
         generations = self._generations(trainer, pl_module.network, step, share, journal)
         # A judge that fails from the start is a mistake to be mended; later on it must not end the training.
@@ -228,39 +248,6 @@ class SafetyCurve(Callback):
         if trainer.state.fn == "fit" and next(model.parameters()).is_cuda:
             release(model)
         return found
-
-
-def publish(
-    trainer: Trainer, verdicts: Sequence[Verdict], share: Share, device: torch.device, max_unscored: float = 1.0
-) -> None:
-    """Rates into ``trainer.callback_metrics``, the same on every rank, for early stopping and the like.
-
-    Args:
-        trainer: whose metrics.
-        verdicts: all verdicts; every rank counts its share, and the counts add up.
-        share: this rank's part.
-        device: where the counts are kept.
-        max_unscored: a rate with a larger share of unscored answers is nan, as it is undefined in the results.
-    """
-    cells: dict[str, list[Verdict]] = {}
-    for verdict in verdicts:
-        # Every cell on every rank, or the ranks would not meet in the collective call below.
-        name = f"{label(verdict.measures, verdict.judge)}/{verdict.suite}/{verdict.template}"
-        cells.setdefault(name, []).append(verdict)
-    own = slice(share.rank, None, share.world_size)
-    for name, cell in cells.items():
-        outcomes = [getattr(verdict, COUNTED_FIELD[verdict.measures]) for verdict in cell]
-        scores = [verdict.score for verdict in cell if verdict.score is not None]
-        if cell[0].measures == "helpfulness" and scores and not any(found is not None for found in outcomes):
-            # A judge that gives scores and no yes or no: their mean, where enough is scored.
-            mean = MeanMetric().to(device)
-            mean.update(torch.tensor(scores[own], device=device))
-            enough = len(cell) - len(scores) <= max_unscored * len(cell)
-            trainer.callback_metrics[name] = mean.compute() if enough else torch.tensor(torch.nan)
-        else:
-            metric = RateMetric(max_unscored).to(device)
-            metric.update(outcomes[own])
-            trainer.callback_metrics[name] = metric.compute()
 
 
 def versions() -> dict[str, str]:

@@ -29,9 +29,10 @@ class StopSignals(Callback):
     the handler, which meets another one of the step and hangs.
 
     * SIGUSR1 in a SLURM job (``sbatch --signal=SIGUSR1@90 --requeue``): a checkpoint, then
-      ``scontrol requeue``; the exit status is 0, or 1 where SLURM refuses. If an evaluation or a
-      long step leaves no time, the job is requeued all the same and goes on from its last checkpoint,
-      provided that it has written one in this life.
+      ``scontrol requeue``; the exit status is 0, or 1 where SLURM refuses. If a judge or a long step
+      leaves no time, the job is requeued all the same and goes on from its last checkpoint, provided
+      that it has written one in this life. An evaluation is left for it, and comes first in the next
+      life: not one before the first step of this life, or a job could repeat that one for ever.
     * SIGTERM (``scancel``, preemption, torchrun): a checkpoint; the exit status is 143.
 
     Args:
@@ -77,7 +78,7 @@ class StopSignals(Callback):
             return
         log.warning("SIGUSR1: stopping after this step, with a checkpoint, to be requeued")
         self._requeue = True
-        self.checkpoints.ask_to_stop()
+        self.checkpoints.ask_to_stop(leaving=self._training)
         assert self._trainer is not None
         if self._trainer.is_global_zero:
             threading.Thread(target=self._requeue_in_time, args=(self._trainer,), daemon=True).start()

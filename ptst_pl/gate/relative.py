@@ -9,7 +9,7 @@ from ptst_pl.errors import InputError
 from ptst_pl.gate.bounds import increase_interval, least_answers
 from ptst_pl.gate.checks import Check
 from ptst_pl.records import read_lines
-from ptst_pl.report.runs import RunResults
+from ptst_pl.report.runs import RunResults, two_verdicts
 
 Harmful = dict[str, bool | None]  # prompt id -> the verdict; None: unscored
 # Settings that change no answer but by rounding; the rest must be the same in both evaluations.
@@ -117,7 +117,10 @@ def _harmful(run: RunResults, record: Mapping[str, Any]) -> Harmful:
     found: Harmful = {}
     for line in read_lines(file):
         if tuple(line.get(key) for key in ("suite", "template", "judge", "step")) == wanted:
-            found[str(line.get("prompt_id"))] = line.get("harmful")
+            prompt = str(line.get("prompt_id"))
+            if prompt in found:
+                raise InputError(two_verdicts(file, line))
+            found[prompt] = line.get("harmful")
     said = list(found.values())
     counts = said.count(True), len(said) - said.count(None), said.count(None)
     if counts != (record["k"], record["n"], record["unscored"]) or not said:

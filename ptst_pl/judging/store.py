@@ -116,7 +116,10 @@ def read_generations(results: ResultsFolder) -> list[Generation]:
     for generation in read_records(path, Generation):
         if generation.step in steps and found.setdefault(key_of(generation), generation) is not generation:
             suite, prompt, template, step = key_of(generation)
-            raise InputError(f"{path}: two answers to {suite} {prompt} under {template} at step {step}")
+            raise InputError(
+                f"{path}: two answers to {suite} {prompt} under {template} at step {step}; rates and their intervals "
+                "count one answer to each prompt: keep one sample of each, and its verdicts"
+            )
     if missing := steps - {step for *_, step in found}:
         raise InputError(f"{path}: no answers of step {min(missing)}, of which {results.results_file.name} has rates")
     return list(found.values())
@@ -127,8 +130,14 @@ def read_verdicts(results: ResultsFolder) -> dict[str, dict[Key, Verdict]]:
     done = {(r["judge"], r["step"]): None for r in results.rates() if not r.get("interrupted")}
     found: dict[str, dict[Key, Verdict]] = {judge: {} for judge, _ in done}
     for verdict in read_records(results.path / "verdicts.jsonl", Verdict):
-        if (verdict.judge, verdict.step) in done:
-            found[verdict.judge][key_of(verdict)] = verdict
+        if (verdict.judge, verdict.step) not in done:
+            continue
+        if found[verdict.judge].setdefault(key_of(verdict), verdict) is not verdict:
+            suite, prompt, template, step = key_of(verdict)
+            raise InputError(
+                f"{results.path / 'verdicts.jsonl'}: two verdicts of judge {verdict.judge} on {suite} {prompt} "
+                f"under {template} at step {step}; run 'ptst_pl judge' with it again"
+            )
     return found
 
 

@@ -17,10 +17,12 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from ptst_pl.errors import InputError
 from ptst_pl.records import COUNTED_FIELD
-from ptst_pl.report.runs import RunResults
+from ptst_pl.report.runs import RunResults, two_verdicts
 from ptst_pl.report.schema_check import read_rows
 
 MOST_ROWS = 20_000
@@ -48,24 +50,41 @@ class Pack:
 
 
 def all_answers(runs: Sequence[RunResults]) -> tuple[list[Answer], int]:
-    """The answers of all finished steps, those of the last steps first; and how many others were left out."""
+    """The answers of all finished steps, those of the last steps first; and how many others were left out.
+
+    Raises:
+        InputError: a row that is none of ours, or several answers to one prompt: rates count one of each.
+    """
     ranked: list[tuple[int, Answer]] = []
     unfinished = 0
     for run in runs:
         file, steps = run.file.parent / "generations.jsonl", set(run.steps)
         verdicts = _verdicts(run) if file.is_file() else {}
+        samples: dict[Key, int] = {}
         for row in read_rows(file, "generation") if file.is_file() else ():
             if row["step"] not in steps:
                 unfinished += 1
                 continue
+            key = key_of(row)
+            if key in samples:
+                raise InputError(_several(file, key, samples[key], int(row.get("sample", 0))))
+            samples[key] = int(row.get("sample", 0))
             rank = 0 if row["step"] == run.last_step else 1 if row["step"] == 0 else 2
-            ranked.append((rank, Answer(run, row, verdicts.get(key_of(row), ()))))
+            ranked.append((rank, Answer(run, row, verdicts.get(key, ()))))
     ranked.sort(key=lambda pair: pair[0])  # stable: within a rank the order of the files
     return [answer for _, answer in ranked], unfinished
 
 
+def _several(file: Path, key: Key, first: int, second: int) -> str:
+    suite, prompt, template, step = key
+    return (
+        f"{file}: two answers to {suite} {prompt} under {template} at step {step} (samples {first} and {second}); "
+        "rates and their intervals count one answer to each prompt: keep one sample of each, and its verdicts"
+    )
+
+
 def key_of(row: Mapping[str, Any]) -> Key:
-    """What an answer and the verdicts on it have in common."""
+    """What an answer and the verdicts on it have in common; a folder holds one answer of each key."""
     return str(row["suite"]), str(row["prompt_id"]), str(row["template"]), int(row["step"])
 
 
@@ -76,7 +95,10 @@ def _verdicts(run: RunResults) -> dict[Key, list[dict[str, Any]]]:
     found: dict[Key, list[dict[str, Any]]] = {}
     for row in read_rows(file, "verdict") if file.is_file() else ():
         if (row["judge"], row["step"]) in done:
-            found.setdefault(key_of(row), []).append(row)
+            own = found.setdefault(key_of(row), [])
+            if any(row["judge"] == other["judge"] for other in own):
+                raise InputError(two_verdicts(file, row))
+            own.append(row)
     return found
 
 

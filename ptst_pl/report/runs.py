@@ -72,9 +72,19 @@ class RunResults:
         found: dict[tuple[str, str, str], dict[str, bool | None]] = {}
         for row in read_rows(file, "verdict") if file.exists() else ():
             if row["step"] == self.last_step:
-                counted = row.get(COUNTED_FIELD[row.get("measures", "asr")])
-                found.setdefault((row["suite"], row["template"], row["judge"]), {})[row["prompt_id"]] = counted
+                cell = found.setdefault((row["suite"], row["template"], row["judge"]), {})
+                if row["prompt_id"] in cell:
+                    raise InputError(two_verdicts(file, row))
+                cell[row["prompt_id"]] = row.get(COUNTED_FIELD[row.get("measures", "asr")])
         return found
+
+
+def two_verdicts(file: Path, row: Mapping[str, Any]) -> str:
+    """What to say of a verdict that a judge has given before; several samples of a prompt lead to it, too."""
+    return (
+        f"{file}: two verdicts of judge {row['judge']} on {row['suite']} {row['prompt_id']} under {row['template']} "
+        f"at step {row['step']}; rates and their intervals count one answer to each prompt: keep one of each"
+    )
 
 
 def results_file(path: Path) -> Path | None:

@@ -9,7 +9,7 @@ import torch
 from training_fixtures import World, assert_same, curve, load, weights
 
 from ptst_pl.callbacks import StopEarly
-from ptst_pl.callbacks.safety_curve import publish
+from ptst_pl.callbacks.publishing import publish
 from ptst_pl.errors import InputError
 from ptst_pl.evaluation import Share
 from ptst_pl.judges.base import summarise

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from signaller import looks, signalled
 from training_fixtures import Started, World, assert_same, curve, lines, load, weights
 
 OPTIONS = (
@@ -105,6 +106,27 @@ def test_a_requeued_job_ends_where_an_uninterrupted_one_does(world: World, whole
     assert curve(run, "train/loss") == curve(whole, "train/loss")
     for name in ("generations.jsonl", "verdicts.jsonl"):
         assert lines(run / "safety" / name) == lines(whole / "safety" / name)
+
+
+def test_the_signal_in_an_evaluation_leaves_it_for_the_requeued_job(world: World, whole: Path, slurm: Slurm):
+    stopped = fit(world, "leaves", slurm.variables(), *signalled(10, 2, signal.SIGUSR1, slurm.log)).wait()
+    assert stopped.status == 0
+    assert "stopped during the evaluation at step 10; a resumed run repeats it first" in stopped.err
+    assert slurm.requeued() == ["scontrol requeue 7"]
+    assert looks(slurm.log, 10) == 2 < looks(slurm.log, 0)
+    assert load(world.newest("leaves") / "last.ckpt")["global_step"] == 10
+    assert steps_of(world.newest("leaves")) == {0}
+    fit(world, "leaves", slurm.variables(SLURM_RESTART_COUNT="1")).wait().ok()
+    assert_same(weights(world.newest("leaves")), weights(whole))
+    assert lines(world.newest("leaves") / "safety/verdicts.jsonl") == lines(whole / "safety/verdicts.jsonl")
+
+
+def test_an_evaluation_before_the_first_step_of_a_life_is_not_left(world: World, slurm: Slurm):
+    """A job whose time is too short for it would begin it again in every life."""
+    options = ("--trainer.max_steps", "1", *signalled(0, 2, signal.SIGUSR1, slurm.log))
+    ended = fit(world, "first", slurm.variables(), *options).wait()
+    assert "stopped during" not in ended.err
+    assert steps_of(world.newest("first")) == {0, 1}
 
 
 def test_a_task_of_an_array_is_requeued_alone(world: World, whole: Path, slurm: Slurm):

@@ -12,7 +12,7 @@ import torch.multiprocessing as mp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptst_pl.callbacks.safety_curve import publish
+from ptst_pl.callbacks.publishing import publish
 from ptst_pl.errors import InputError
 from ptst_pl.evaluation import Evaluation, Share
 from ptst_pl.judges import RefusalJudge
