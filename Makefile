@@ -76,7 +76,7 @@ bench: install  ## our speed beside its peers, in one run: make bench BENCH_DATA
 gpu: install  ## what only a GPU can show: tests, and the benchmarks at full size
 	$(BIN)/python -m pytest -q -m gpu
 	$(BIN)/python benchmarks/training.py $(if $(BENCH_DATA),--data $(BENCH_DATA)) --shape 7b --lora --turns 2 \
-	  --only chat:llama@32000 chat:vanilla@32000 --loops ours "TRL at its best"
+	  --only chat:llama@32000 --loops ours "TRL at its best"
 	$(BIN)/python benchmarks/training.py $(if $(BENCH_DATA),--data $(BENCH_DATA)) --shape 1b --turns 2 \
 	  --only chat:llama@32000 --loops ours "TRL at its best"
 	$(BIN)/python benchmarks/generation.py $(PROMPTS) --shape 7b --device cuda --fit --save
