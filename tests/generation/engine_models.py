@@ -28,8 +28,14 @@ FAMILIES = {
     "gemma2": {**TIED, "query_pre_attn_scalar": 8, "sliding_window": WINDOW, "attn_logit_softcapping": 2.0},
     "gemma3_text": {**TIED, "query_pre_attn_scalar": 8, "sliding_window": WINDOW, "sliding_window_pattern": 2},
     "phi3": {"sliding_window": WINDOW, "pad_token_id": None},
+    "phi": {},
+    "mixtral": {},
     "gpt_neox": {"rotary_pct": 0.5},
 }
+
+
+# The others' answers end before a step is worth recording.
+LASTING = [kind for kind in FAMILIES if kind != "mixtral"]
 
 
 def model_of(kind: str, **changes: object) -> PreTrainedModel:

@@ -7,7 +7,7 @@ import functools
 
 import pytest
 import torch
-from engine_models import FAMILIES, differences, model_of, prompts_of, requests_of
+from engine_models import LASTING, differences, model_of, prompts_of, requests_of
 from engine_models import ours as answers_of
 from engine_models import recorded_case as case
 
@@ -24,7 +24,7 @@ SAMPLED = {"temperature": 1.3, "top_p": 0.95, "top_k": 50}
 ours = functools.partial(answers_of, stops=[1])
 
 
-@pytest.mark.parametrize("kind", FAMILIES)
+@pytest.mark.parametrize("kind", LASTING)
 def test_answers_are_those_of_plain_steps(kind, recorders):
     """Slots from one to more than requests, looks of one step and of many: refills, moves, idle rows."""
     model, requests, expected = case(kind, count=10)
@@ -33,6 +33,13 @@ def test_answers_are_those_of_plain_steps(kind, recorders):
         found = ours(model, requests, Decoding(slots=slots), every=every)
         assert differences(model, requests, found, expected) == []
         assert sum(recorders.given[-1].replays) > 5 * len(recorders.given[-1].replays) > 0
+
+
+def test_a_mixture_of_experts(recorders):
+    model, requests, _ = case("mixtral")
+    expected = answers_of(model, requests, stops=[], graphs=False)
+    assert answers_of(model, requests, stops=[]) == expected
+    assert sum(recorders.replays) > 10
 
 
 @pytest.mark.parametrize("kind", ["llama", "gemma2"])

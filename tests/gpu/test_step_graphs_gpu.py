@@ -17,7 +17,7 @@ from ptst_pl.generation.request import Request
 from ptst_pl.modeling import LoraSettings, add_lora
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "generation"))
-from engine_models import FAMILIES, differences, model_of, ours, prompts_of, requests_of
+from engine_models import LASTING, differences, model_of, ours, prompts_of, requests_of
 
 pytestmark = [
     pytest.mark.gpu,
@@ -26,7 +26,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("kind", FAMILIES)
+@pytest.mark.parametrize("kind", LASTING)
 def test_answers_are_those_of_plain_steps(kind, soon, caplog):
     model, requests = model_of(kind).cuda(), requests_of(prompts_of(16, 21), longest=24)
     expected = ours(model, requests, stops=[1], graphs=False)
