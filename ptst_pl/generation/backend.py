@@ -17,6 +17,7 @@ from torch import nn
 from ptst_pl.errors import InputError
 from ptst_pl.generation import continuous, engine, hf
 from ptst_pl.generation.decoding import Answer, Backend, Decoding
+from ptst_pl.generation.finite import check_logits
 from ptst_pl.generation.request import Request, seed_of
 from ptst_pl.generation.stop_text import Decode, StopText
 from ptst_pl.modeling import causal_lm, evaluating
@@ -114,7 +115,8 @@ def generate(
         made: called with the number of tokens just made.
 
     Raises:
-        InputError: the backend that is asked for cannot serve the model or the settings.
+        InputError: the backend that is asked for cannot serve the model or the settings, or the model's
+            logits are NaN.
     """
     decoding.check_local()
     numbers = [0] * len(prompts) if samples is None else samples
@@ -128,6 +130,8 @@ def generate(
     inbox = _Inbox(known or {}, keep, progress, stop_text, decoding.batch_size)
     with random_state_kept(), evaluating(model):
         longest = max((len(request.ids) + request.max_new_tokens for request in requests), default=0)
+        if prompts:
+            check_logits(model, prompts[0])
         backend = choose(model, decoding.backend, longest)
         try:
             if backend == "engine":

@@ -154,6 +154,15 @@ def test_a_backend_that_cannot_serve_is_one_line(model, falcon):
         generate(model, PROMPTS, [], PAD, by("continuous", SAMPLED))
 
 
+@pytest.mark.parametrize("backend", ["auto", *LOCAL])
+def test_a_model_that_has_lost_its_numbers_is_not_evaluated(model, backend):
+    """Its answers would be nonsense, which judges count as harmless."""
+    model.model.layers[1].mlp.down_proj.weight.data[3, 5] = float("nan")
+    with pytest.raises(InputError, match="its logits are NaN"):
+        generate(model, PROMPTS, [1], PAD, by(backend))
+    assert model.training
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
