@@ -30,7 +30,17 @@ class Measured:
     @property
     def speed(self) -> float:
         """Tokens a second, in the median turn."""
-        return sum(map(len, self.answers)) / statistics.median(self.seconds)
+        return self.tokens / statistics.median(self.seconds)
+
+    @property
+    def tokens(self) -> int:
+        """Of all answers."""
+        return sum(map(len, self.answers))
+
+    def times(self, other: Measured) -> float:
+        """How many times as fast as another way: the median over the turns, since a machine's speed may drift."""
+        pairs = zip(self.seconds, other.seconds, strict=True)
+        return statistics.median(self.tokens / own / (other.tokens / theirs) for own, theirs in pairs)
 
 
 def measure(entries: Sequence[Entry], case: Case, turns: int) -> dict[str, Measured]:
@@ -85,7 +95,7 @@ def table(case: Case, found: dict[str, Measured], limit: float | None) -> str:
     for name, one in found.items():
         both = min(len(one.answers), len(first.answers))
         cells = [name, f"{statistics.median(one.seconds):.1f}", f"{min(one.seconds):.1f}-{max(one.seconds):.1f}"]
-        cells += [f"{one.speed:.0f}", f"{one.speed / first.speed:.1f}"]
+        cells += [f"{one.speed:.0f}", f"{one.times(first):.1f}"]
         cells += [f"{one.speed / limit:.1%}"] if limit else []
         cells += case.harmful(one.answers).values()
         lines.append([*cells, f"{both - len(differing(first.answers, one.answers))} of {both}"])
@@ -99,6 +109,7 @@ def record(found: dict[str, Measured], limit: float | None) -> dict[str, Any]:
         name: {
             "seconds": one.seconds,
             "tokens_per_second": one.speed,
+            "times_the_first": one.times(first),
             "rows": min(len(one.answers), len(first.answers)),
             "same_rows": min(len(one.answers), len(first.answers)) - len(differing(first.answers, one.answers)),
             **({"share_of_limit": one.speed / limit} if limit else {}),
