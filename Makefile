@@ -4,6 +4,7 @@ BIN := .venv/bin
 PTST := $(BIN)/python -m ptst_pl
 # Folder with gsm8k/{train,test}.jsonl and directharm4/directHarm4.csv, for make smoke.
 DATA ?= data/local
+WORKERS ?= 2
 BUILD := checkpoints/tiny-build
 SEEDS := 1 2 3
 
@@ -54,8 +55,8 @@ smoke: install  ## the whole way in two minutes on real rows: make smoke DATA=fo
 	  --data.train_file $(DATA)/gsm8k/train.jsonl --data.held_out_file $(DATA)/gsm8k/test.jsonl \
 	  --safety.suites '[{name: directharm4, path: $(DATA)/directharm4/directHarm4.csv, limit: 8}]'
 
-test: install  ## all tests
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q
+test: install  ## all tests, as many files at a time as WORKERS says
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 test-slurm: install  ## jobs on a real SLURM of one node (apt-get install slurm-wlm munge), 10 to 25 minutes
 	$(BIN)/python tests/slurm/run.py
