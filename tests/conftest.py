@@ -22,9 +22,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+settings.register_profile("whatever the machine", deadline=None)
+settings.load_profile("whatever the machine")
 
 # How Llama 2 writes a conversation, with a system role; BOS opens every user turn.
 LLAMA2_CHAT_TEMPLATE = (
