@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,6 +16,20 @@ from transformers import logging
 
 ROOT = Path(__file__).parents[2]
 QUICK = ("--quick", "--threads", "1")
+
+
+def printed_by(*flags: str) -> str:
+    """What the script prints, run as a user runs it."""
+    found = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks/generation.py"), *flags],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        check=False,
+        timeout=280,
+    )
+    assert found.returncode == 0, found.stderr[-2000:]
+    return found.stdout
 
 
 @pytest.fixture

@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
-from benchmark_script import QUICK, ROOT, ways
+from benchmark_script import QUICK, ROOT, printed_by, ways
 
 from ptst_pl.generation.request import Request
 
 
 def test_the_tables_of_the_gpu_on_a_tiny_model():
-    found = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks/generation.py"), *QUICK, "--shape", "tiny", "--fit"],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        check=False,
-        timeout=200,
-    )
-    assert found.returncode == 0, found.stderr[-2000:]
-    steps = int(found.stdout.split("limit: ")[1].split()[0])
+    found = printed_by(*QUICK, "--shape", "tiny", "--fit")
+    steps = int(found.split("limit: ")[1].split()[0])
     assert steps == 23  # the first of 24 tokens comes with the prompt, and all rows have a slot
-    assert "of the limit" in found.stdout
-    table = ways(found.stdout, 12)
+    assert "of the limit" in found
+    table = ways(found, 12)
     assert list(table) == ["author", "genera", "ours  "]
     assert all(line.endswith("12 of 12") for line in table.values())
     assert all(float(line.split("%")[0].split()[-1]) > 0 for line in table.values())
-    inside = found.stdout.split("answers inside a LoRA fit")
+    inside = found.split("answers inside a LoRA fit")
     assert inside[0].endswith("12 prompts in all, at most 24 tokens\n")
     kinds = [line.split("  ")[0] for line in inside[1].splitlines()[2:]]
     assert kinds == ["80 % of 15 to 40 tokens, 20 % to the limit", "all to the limit"]

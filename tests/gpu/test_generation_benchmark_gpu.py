@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "generation"))
+from benchmark_script import printed_by
+
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
-ROOT = Path(__file__).parents[2]
-
-
-def printed(*flags: str) -> str:
-    found = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks/generation.py"), "--quick", "--device", "cuda", *flags],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        check=False,
-        timeout=280,
-    )
-    assert found.returncode == 0, found.stderr[-2000:]
-    return found.stdout
+ON_GPU = ("--quick", "--device", "cuda")
 
 
 def test_tokens_beside_the_limit_of_memory_and_an_evaluation_in_a_fit():
-    found = printed("--shape", "tiny", "--dtype", "bfloat16", "--fit")
+    found = printed_by(*ON_GPU, "--shape", "tiny", "--dtype", "bfloat16", "--fit")
     rows = [line for line in found.split("\n\n")[0].splitlines() if line.endswith("of 12")]
     assert len(rows) == 3
     shares = [float(line.split("%")[0].split()[-1]) for line in rows]
@@ -39,6 +27,6 @@ def test_tokens_beside_the_limit_of_memory_and_an_evaluation_in_a_fit():
 
 def test_float32_answers_of_all_ways_are_the_same_or_near_ties():
     """The exit status says so."""
-    found = printed("--lab")
+    found = printed_by(*ON_GPU, "--lab")
     assert "NOT a near tie" not in found
     assert len([line for line in found.splitlines() if line.endswith("of 20")]) == 4
