@@ -7,7 +7,8 @@ from typing import Literal
 import torch
 from torch import nn
 
-from ptst_pl.attention import use_row_attention
+from ptst_pl.attention import attending_with, use_row_attention
+from ptst_pl.attention.rows import NAME as ROWS
 from ptst_pl.batching import Batch, PackRows, PadRight
 from ptst_pl.errors import InputError
 from ptst_pl.modeling.network import batch_nll, causal_lm, evaluating
@@ -51,18 +52,14 @@ def _obstacle(model: nn.Module) -> str:
     """What speaks against packed rows; empty if nothing does."""
     inner = causal_lm(model)
     kind = inner.config.model_type
-    config = inner.config.get_text_config()
-    vocabulary = int(config.vocab_size)
+    vocabulary = int(inner.config.get_text_config().vocab_size)
     with evaluating(model):
         padded = float(batch_nll(model, probe_batch(vocabulary, packed=False)))
-        own = config._attn_implementation
-        use_row_attention(inner)
         try:
-            packed = float(batch_nll(model, probe_batch(vocabulary, packed=True)))
+            with attending_with(inner, ROWS):
+                packed = float(batch_nll(model, probe_batch(vocabulary, packed=True)))
         except (TypeError, RuntimeError, AttributeError) as error:
             return f"model type {kind!r} cannot attend by rows ({str(error).splitlines()[0]})"
-        finally:
-            config._attn_implementation = own
     tolerance = 1e-4 if next(inner.parameters()).dtype == torch.float32 else 3e-2
     if abs(packed - padded) > tolerance * abs(padded):
         return f"model type {kind!r} gives packed rows another loss ({packed:.6g}) than padded ones ({padded:.6g})"
