@@ -61,6 +61,7 @@ class FineTuner(LightningModule):
         activation_checkpointing: ``full`` keeps only the input of each block for the backward pass and computes
             the block again, ``selective`` that of every other block; the gradients are the same.
         batching: how rows become batches: ``padded``, ``packed``, ``prefix``, or the fastest that the model supports.
+        random_weights: make up the weights of a folder that has none, for smoke runs; the answers mean nothing.
 
     Raises:
         InputError: full fine-tuning on weights that are not float32, or quantised.
@@ -82,6 +83,7 @@ class FineTuner(LightningModule):
         quantize: Quantize = "none",
         activation_checkpointing: ActivationCheckpointing = "off",
         batching: Batching = "auto",
+        random_weights: bool = False,
     ) -> None:
         super().__init__()
         if method == "full" and quantize != "none":
@@ -94,7 +96,7 @@ class FineTuner(LightningModule):
         self.pretrained, self.method, self.lora = pretrained, method, lora or LoraSettings()
         self.dtype_name, self.attention, self.quantize = dtype, attention, quantize
         self.activation_checkpointing = activation_checkpointing
-        self.batching = batching
+        self.batching, self.random_weights = batching, random_weights
         self.path: Path = "padded"
         self.learning_rate, self.weight_decay, self.betas = learning_rate, weight_decay, betas
         self.schedule, self.warmup_steps, self.decay = schedule, warmup_steps, decay
@@ -111,7 +113,7 @@ class FineTuner(LightningModule):
         if self.net is not None:
             return
         device = self.trainer.strategy.root_device.type
-        model = load_model(self.pretrained, self.dtype_name, self.attention, device, self.quantize)
+        model = load_model(self.pretrained, self.dtype_name, self.attention, device, self.quantize, self.random_weights)
         self.net = add_lora(model, self.lora) if self.method == "lora" else model
         self.net.train()
         self.path, why = choose_path(self.net, self.batching)

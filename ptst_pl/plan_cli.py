@@ -35,6 +35,9 @@ class PlanCLI(TrainingCLI):
         self.sample: Sample = draw_sample(self.task, type(self).at_most)
         self._check()
 
+    def _check_model(self, model: Any) -> None:
+        """Nothing: weights are not loaded."""
+
     def _run_subcommand(self, subcommand: str) -> None:
         """Nothing runs."""
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from training_fixtures import assert_same, llama_config
+from training_fixtures import assert_same, llama_config, save_random
 
 from ptst_pl.errors import InputError
 from ptst_pl.finetuner import FineTuner
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:Futur
 
 
 def with_model(tmp_path, method="lora", r=8) -> FineTuner:
-    llama_config(64).save_pretrained(tmp_path)
+    save_random(llama_config(64), tmp_path)
     tuner = FineTuner(str(tmp_path), method=method)
     model = load_model(str(tmp_path), "float32")
     tuner.net = add_lora(model, LoraSettings(r=r)) if method == "lora" else model

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from training_fixtures import llama_config
+from training_fixtures import llama_config, save_random
 from transformers import AutoModelForCausalLM, CohereConfig, Gemma2Config, GraniteConfig
 
 from ptst_pl.batching import PadRight
@@ -114,7 +114,7 @@ def test_a_final_soft_cap_is_applied():
 )
 def test_a_model_that_scales_its_logits_behind_the_head_is_refused(config, tmp_path):
     config.architectures = [{"granite": "GraniteForCausalLM", "cohere": "CohereForCausalLM"}[config.model_type]]
-    config.save_pretrained(tmp_path)
+    save_random(config, tmp_path)
     with pytest.raises(InputError, match=f"'{config.model_type}' changes its logits"):
         load_model(str(tmp_path), "float32")
 

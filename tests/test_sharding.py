@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.tensor import DTensor
-from training_fixtures import assert_same, llama_config, question_rows
+from training_fixtures import assert_same, llama_config, question_rows, save_random
 from transformers import AutoModelForCausalLM, GPT2Config
 
 from ptst_pl.batching import PadRight
@@ -52,7 +52,7 @@ def mesh() -> Iterator[DeviceMesh]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model")
-    llama_config(64, num_hidden_layers=3, tie_word_embeddings=True).save_pretrained(path)
+    save_random(llama_config(64, num_hidden_layers=3, tie_word_embeddings=True), path)
     return path
 
 

@@ -28,7 +28,7 @@ import yaml
 from lightning.pytorch.utilities import rank_zero_only
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, PreTrainedTokenizerFast
+from transformers import LlamaConfig, PretrainedConfig, PreTrainedTokenizerFast
 
 from ptst_pl.templates import LLAMA
 
@@ -80,6 +80,15 @@ def llama_config(vocab_size: int = 420, **changes: Any) -> LlamaConfig:
         "architectures": ["LlamaForCausalLM"],
     }
     return LlamaConfig(**settings | changes)
+
+
+def save_random(config: PretrainedConfig, folder: Path | str) -> None:
+    """A model of this shape with random weights, the same ones every time, as a folder."""
+    from transformers import AutoModelForCausalLM
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(str(folder))
 
 
 @dataclass
@@ -155,7 +164,7 @@ class World:
 
     def __post_init__(self) -> None:
         make_tokenizer(self.folder / "model")
-        llama_config().save_pretrained(str(self.folder / "model"))
+        save_random(llama_config(), str(self.folder / "model"))
         _write_lines(self.folder / "train.jsonl", question_rows(TRAIN_ROWS))
         _write_lines(self.folder / "held_out.jsonl", question_rows(HELD_OUT_ROWS, 40))
         with (self.folder / "suite.csv").open("w", newline="") as handle:

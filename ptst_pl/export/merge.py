@@ -47,7 +47,8 @@ def trained_model(source: Source) -> nn.Module:
     method, pretrained = settings["method"], str(settings["pretrained"])
     lora = LoraSettings(**(settings.get("lora") or {}))
     tuner = FineTuner(pretrained, method=method, lora=lora)
-    base = load_model(pretrained, str(settings.get("dtype") or "float32"))
+    made_up = bool(settings.get("random_weights"))
+    base = load_model(pretrained, str(settings.get("dtype") or "float32"), random_weights=made_up)
     base.to(torch.float32)  # type: ignore[arg-type]
     tuner.net = add_lora(base, lora) if method == "lora" else base
     tuner.on_load_checkpoint(dict(source.contents))

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
-from pathlib import Path
+import pickle
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import is_flash_attn_2_available
 
 from ptst_pl.attention import attending_with
 from ptst_pl.errors import InputError
 from ptst_pl.modeling.network import final_softcap
+from ptst_pl.modeling.weight_files import check_model_folder
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +38,14 @@ def pick_attention(requested: str, device: str, dtype: torch.dtype) -> str:
 
 
 def load_model(
-    name_or_path: str, dtype: str, attention: str = "auto", device: str = "cpu", quantize: str = "none"
+    name_or_path: str,
+    dtype: str,
+    attention: str = "auto",
+    device: str = "cpu",
+    quantize: str = "none",
+    random_weights: bool = False,
 ) -> PreTrainedModel:
-    """A causal language model from a local folder or the hub.
-
-    A folder with a ``config.json`` but no weights gives a model with random weights, the same ones
-    every time: for tests and smoke runs.
+    """A causal language model from a local folder or the hub, every weight of it from its files.
 
     Args:
         name_or_path: the folder or hub name.
@@ -47,30 +53,38 @@ def load_model(
         attention: ``auto``, or an implementation that transformers knows.
         device: type of the device that the model is for.
         quantize: ``none``, ``int8`` or ``nf4`` (QLoRA, arXiv 2305.14314).
+        random_weights: make up the weights of a folder that has none, the same ones every time; for smoke runs.
 
     Raises:
-        InputError: nothing there can be read as a causal language model, or it cannot be quantised here.
+        InputError: nothing there can be read as a causal language model, weights are missing or left over, or it
+            cannot be quantised here.
     """
+    check_model_folder(name_or_path, random_weights)
     kind = getattr(torch, dtype)
     options = {"dtype": kind, **_quantization(quantize, device, kind)}
     picked = pick_attention(attention, device, kind)
     # PyTorch's own is what transformers takes unasked, except for families that cannot use it (Gemma 2).
     if attention != "auto" or picked != "sdpa":
         options["attn_implementation"] = picked
-    try:
-        if _has_no_weights(name_or_path):
-            with torch.random.fork_rng():
-                torch.manual_seed(0)
-                config = AutoConfig.from_pretrained(name_or_path)
-                model = AutoModelForCausalLM.from_config(config, **options)
-            model.name_or_path = name_or_path
-        else:
-            model = AutoModelForCausalLM.from_pretrained(name_or_path, **options)
-    except (OSError, ValueError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"model {name_or_path!r} cannot be loaded: {reason}") from error
+    model = _random(name_or_path, options) if random_weights else _from_files(name_or_path, options)
     _check_head(model)
     return model
+
+
+def check_vocabulary(tokenizer: PreTrainedTokenizerBase, name_or_path: str) -> None:
+    """Whether the model has an embedding for every id of the tokenizer; read from the config, before weights are.
+
+    Raises:
+        InputError: it has fewer: a token was added and the embeddings were not resized.
+    """
+    with one_line(name_or_path):
+        rows = int(AutoConfig.from_pretrained(name_or_path).get_text_config().vocab_size)
+    highest = max(tokenizer.get_vocab().values(), default=-1)
+    if highest >= rows:
+        raise InputError(
+            f"the tokenizer {tokenizer.name_or_path!r} has {len(tokenizer)} ids (up to {highest}), and the model "
+            f"{name_or_path!r} only {rows} rows: use the model's own tokenizer, or resize its embeddings and save it"
+        )
 
 
 def _quantization(quantize: str, device: str, dtype: torch.dtype) -> dict[str, Any]:
@@ -94,10 +108,37 @@ def _quantization(quantize: str, device: str, dtype: torch.dtype) -> dict[str, A
     return {"quantization_config": config, "device_map": {"": torch.cuda.current_device()}}
 
 
-def _has_no_weights(name_or_path: str) -> bool:
-    folder = Path(name_or_path)
-    weights = (".safetensors", ".bin")
-    return (folder / "config.json").is_file() and not any(f.suffix in weights for f in folder.iterdir())
+def _from_files(name_or_path: str, options: dict[str, Any]) -> PreTrainedModel:
+    """Transformers fills what it does not find with random numbers, and warns; here that is the end."""
+    with one_line(name_or_path):
+        model, report = AutoModelForCausalLM.from_pretrained(name_or_path, output_loading_info=True, **options)
+    for what, names in (("are missing in", report["missing_keys"]), ("are left over in", report["unexpected_keys"])):
+        if names:
+            raise InputError(
+                f"model {name_or_path!r}: {len(names)} weights {what} its files, such as {min(names)}; as a "
+                f"{model.config.model_type} model it would be partly random: check config.json and the weights"
+            )
+    return model  # type: ignore[no-any-return]
+
+
+def _random(name_or_path: str, options: dict[str, Any]) -> PreTrainedModel:
+    log.warning("model %s: RANDOM weights, as model.random_weights asks; its answers mean nothing", name_or_path)
+    with torch.random.fork_rng(), one_line(name_or_path):
+        torch.manual_seed(0)
+        config = AutoConfig.from_pretrained(name_or_path)
+        model = AutoModelForCausalLM.from_config(config, **options)
+    model.name_or_path = name_or_path
+    return model  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def one_line(name_or_path: str) -> Iterator[None]:
+    """What the libraries raise while a model is loaded, as one line that names the model."""
+    try:
+        yield
+    except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+        reason = (" ".join(str(error).split()) or type(error).__name__)[:300]
+        raise InputError(f"model {name_or_path!r} cannot be loaded: {reason}") from error
 
 
 @torch.no_grad()

@@ -18,17 +18,19 @@ def main(argv: Sequence[str]) -> None:
     """List the known suites or, with ``--check``, read one and say what it holds."""
     parser = Parser(prog="ptst_pl suites", description="The known prompt suites; --check reads one.")
     parser.add_argument("--check", metavar="NAME", help="read this suite: counts, hash, whether it is the pinned one")
-    parser.add_argument("--path", metavar="FILE", help="its csv, json or jsonl file; without it the hub is asked")
+    parser.add_argument("--path", metavar="FILE", help="its file; without it the hub is asked")
     for column in ("prompt", "category"):
         parser.add_argument(f"--{column}-column", metavar="NAME", help=f"column of the {column}, if not found")
+    parser.add_argument("--no-header", action="store_true", help="the first line of a csv file is a prompt already")
     options = parser.parse_args(argv[1:])
     if options.check is None:
-        if options.path or options.prompt_column or options.category_column:
+        if options.path or options.prompt_column or options.category_column or options.no_header:
             raise InputError("suites: --path and the columns go with --check NAME")
         print("\n".join(listing()))
         return
     columns = {"prompt_column": options.prompt_column, "category_column": options.category_column}
-    suite = read_suite(suite_spec({"name": options.check, "path": options.path, **columns}))
+    header = {"header": False} if options.no_header else {}
+    suite = read_suite(suite_spec({"name": options.check, "path": options.path, **columns, **header}))
     print("\n".join(description(suite, options.path)))
 
 

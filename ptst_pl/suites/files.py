@@ -1,4 +1,4 @@
-"""Rows of a local file: csv, json (a list of objects, or an attack artifact) or jsonl.
+"""Rows of a local file: csv, tsv, json (a list of objects, or an attack artifact), jsonl or parquet.
 
 Everything that can be wrong with such a file is one line that names the file and the line or row.
 """
@@ -6,7 +6,6 @@ Everything that can be wrong with such a file is one line that names the file an
 from __future__ import annotations
 
 import codecs
-import csv
 import io
 import json
 from collections.abc import Iterator, Sequence
@@ -16,20 +15,24 @@ from typing import Any
 from ptst_pl.errors import InputError
 from ptst_pl.records import bounded_lines, read_lines
 from ptst_pl.suites.artifact import is_artifact, read_artifact
+from ptst_pl.suites.csv_files import read_csv
+from ptst_pl.suites.file_kind import check_kind, is_json_lines
 from ptst_pl.suites.rows import Row, RowFile, numbered
 
+_ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 MAX_JSON_BYTES = 64 * 2**20  # a json file is read as a whole; the largest public set has 0.2 MB
 
 
-def read_file(path: Path, columns: Sequence[str] = ()) -> RowFile:
-    """All rows of a file, by its ending; an empty file has none.
+def read_file(path: Path, columns: Sequence[str] = (), header: bool = True) -> RowFile:
+    """All rows of a file, by its ending; an empty file has none. JSON lines are read as such under any ending.
 
     Args:
         path: the file.
-        columns: names that make the only column of a csv file's first line a header.
+        columns: names in lower case, one of which the header of a csv file must have.
+        header: False for a csv file with one column and no header.
 
     Raises:
-        InputError: no such file, no file at all, another ending, not UTF-8, or not of its form.
+        InputError: no such file, no file of prompts at all, another ending, not UTF-8, or not of its form.
     """
     ending = path.suffix.lower()
     try:
@@ -37,16 +40,19 @@ def read_file(path: Path, columns: Sequence[str] = ()) -> RowFile:
             raise InputError(f"suite file {path} does not exist")
         if not path.is_file():
             kind = "a folder" if path.is_dir() else "no regular file"
-            raise InputError(f"suite file {path} is {kind}, expected a .csv, .json or .jsonl file")
+            raise InputError(f"suite file {path} is {kind}, expected one of {', '.join(_ENDINGS)}")
+        if ending not in _ENDINGS:
+            raise InputError(f"suite file {path}: ending {path.suffix!r}, expected one of {', '.join(_ENDINGS)}")
+        if ending == ".parquet":
+            return numbered(_read_parquet(path))
+        check_kind(path)
         if ending == ".json":
             return _read_json(path)
-        if ending == ".jsonl":
+        if ending == ".jsonl" or is_json_lines(path):
             return numbered(list(read_lines(path)))
-        if ending == ".csv":
-            return numbered(_read_csv(path, columns))
+        return numbered(read_csv(path, _text_lines, columns, header))
     except OSError as error:
         raise InputError(f"suite file {path} cannot be read ({error.strerror})") from error
-    raise InputError(f"suite file {path}: ending {path.suffix!r}, expected .csv, .json or .jsonl")
 
 
 # ---- text ---------------------------------------------------------------------------------------
@@ -101,38 +107,15 @@ def _json(path: Path) -> Any:
         raise InputError(f"{path}: no JSON that can be read ({error})") from error
 
 
-# ---- csv ----------------------------------------------------------------------------------------
+# ---- parquet ------------------------------------------------------------------------------------
 
 
-def _read_csv(path: Path, columns: Sequence[str]) -> list[Row]:
-    records = list(_records(path))
-    if not records:
-        return []
-    head = [cell.strip() for cell in records[0][1]]
-    # The paper's AdvBench file has one column and no header: its first line is a prompt.
-    if len(head) == 1 and head[0].lower() not in columns and len(head[0].split()) > 1:
-        return [{"prompt": row[0]} for _, row in _even(path, records, ["prompt"])]
-    for name in head:
-        if name and head.count(name) > 1:
-            raise InputError(f"{path}: column {name!r} stands twice in the header")
-    return [dict(zip(head, row, strict=True)) for _, row in _even(path, records[1:], head)]
+def _read_parquet(path: Path) -> list[Row]:
+    import pyarrow
+    from pyarrow import parquet
 
-
-def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Records that are not blank, with the line that each begins in."""
-    reader = csv.reader(_text_lines(path), strict=True)
-    line = 1
     try:
-        for record in reader:
-            if record:
-                yield line, record
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise InputError(f"{path} line {line}: no csv that can be read ({error})") from error
-
-
-def _even(path: Path, records: Sequence[tuple[int, list[str]]], head: Sequence[str]) -> list[tuple[int, list[str]]]:
-    for line, record in records:
-        if len(record) != len(head):
-            raise InputError(f"{path} line {line}: {len(record)} fields, expected {len(head)} ({', '.join(head)})")
-    return list(records)
+        rows: list[Row] = parquet.read_table(path).to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(f"{path}: no parquet file that can be read ({' '.join(str(error).split())[:200]})") from error
+    return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -95,7 +96,7 @@ def _read(spec: SuiteSpec) -> tuple[RowFile, str]:
         where = f"{spec.path}: " if spec.path else ""
         raise InputError(f"{where}suite {spec.name!r} is two suites here: {' and '.join(parts)}")
     if spec.path:
-        return read_file(Path(spec.path), _header_names(spec.prompt_column)), spec.path
+        return _read_file(Path(spec.path), spec), spec.path
     if spec.name in tiny.SUITES:
         return numbered(tiny.suite_rows(spec.name)), spec.name
     if spec.name not in KNOWN_SUITES:
@@ -110,8 +111,19 @@ def _read(spec: SuiteSpec) -> tuple[RowFile, str]:
     return numbered(read_hub(known.repository, known.subset, known.split)), spec.name
 
 
+def _read_file(path: Path, spec: SuiteSpec) -> RowFile:
+    """The paper's AdvBench file has no header and is known by its prompts; another such file needs the user's word."""
+    known = KNOWN_SUITES.get(spec.name)
+    if spec.header is None and known is not None and known.texts is not None and path.suffix.lower() == ".csv":
+        with contextlib.suppress(InputError):
+            raw = read_file(path, header=False)
+            if texts_hash(Prompt(str(number), row["prompt"]) for number, row in raw.rows) == known.texts:
+                return raw
+    return read_file(path, _header_names(spec.prompt_column), spec.header is not False)
+
+
 def _header_names(own: str | None) -> tuple[str, ...]:
-    return (*PROMPT_COLUMNS, *CATEGORY_COLUMNS, *ID_COLUMNS, *([own.lower()] if own else []))
+    return (own.strip().lower(),) if own else PROMPT_COLUMNS
 
 
 def _origin(spec: SuiteSpec, known: KnownSuite | None) -> tuple[str, str]:
@@ -134,6 +146,7 @@ def _wanted(spec: SuiteSpec, known: KnownSuite | None) -> Wanted:
         categories=_first(known.categories, CATEGORY_COLUMNS),
         ids=_first(known.ids, ID_COLUMNS),
         contexts=known.contexts,
+        needs_context=bool(known.contexts),
     )
 
 

@@ -14,6 +14,8 @@ PROMPT_COLUMNS = ("prompt", "instruction", "goal", "question", "behavior", "forb
 CATEGORY_COLUMNS = ("category", "type", "semanticcategory")
 REFERENCE_COLUMNS = ("answer", "reference")
 ID_COLUMNS = ("id", "prompt_id", "behaviorid")
+# HarmBench's: what stands there is asked together with the behaviour, or it would be another question.
+CONTEXT_COLUMNS = ("contextstring",)
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class Wanted:
     prompts: tuple[str, ...] = PROMPT_COLUMNS
     categories: tuple[str, ...] = CATEGORY_COLUMNS
     ids: tuple[str, ...] = ID_COLUMNS
-    contexts: tuple[str, ...] = ()
+    contexts: tuple[str, ...] = CONTEXT_COLUMNS
+    needs_context: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class _Columns:
     reference: str | None
     id: str | None
     context: str | None
+    needs_context: bool
 
 
 def column_names(rows: Iterable[tuple[int, Row]]) -> list[str]:
@@ -93,15 +97,16 @@ def _find_columns(columns: list[str], wanted: Wanted, where: str) -> _Columns:
     category = find("category_column", wanted.category, wanted.categories, False)
     reference = find("reference_column", wanted.reference, REFERENCE_COLUMNS, wanted.needs_reference)
     context = find_column(columns, wanted.contexts)
-    if wanted.contexts and context is None:
+    if wanted.needs_context and context is None:
         raise InputError(f"{where}: no column {' or '.join(wanted.contexts)} of contexts among {', '.join(columns)}")
     assert prompt is not None
-    return _Columns(prompt, category, reference, find_column(columns, wanted.ids), context)
+    return _Columns(prompt, category, reference, find_column(columns, wanted.ids), context, wanted.needs_context)
 
 
 def _to_prompt(row: Row, number: str, columns: _Columns, where: str) -> Prompt:
     text = _needed(row, columns.prompt, where)
-    context = _needed(row, columns.context, where) if columns.context else ""
+    read = _needed if columns.needs_context else _cell
+    context = (read(row, columns.context, where) or "") if columns.context else ""
     return Prompt(
         id=_cell(row, columns.id, where) or number,
         text=context + CONTEXT_SEAM + text if context else text,

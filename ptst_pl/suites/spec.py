@@ -20,11 +20,12 @@ class SuiteSpec:
 
     Attributes:
         name: a known suite (``advbench``, ``directharm4``) or, with ``path``, any name.
-        path: local csv, json or jsonl file; without it a known suite comes from the hub.
+        path: local csv, tsv, json, jsonl or parquet file; without it a known suite comes from the hub.
         limit: take this many prompts, stratified by category and the same ones every time.
         prompt_column: column of the prompt, where the usual names do not fit.
         category_column: column of the category, likewise.
         reference_column: column of the right answer, for ``helpfulness``.
+        header: False for a csv file of one column whose first line is a prompt.
         measures: ``asr``; ``over-refusal`` for safe prompts; ``helpfulness`` for a task's questions. Known
             suites need not be told.
         categories: take these categories only.
@@ -39,6 +40,7 @@ class SuiteSpec:
     reference_column: str | None = None
     measures: Measures | None = None
     categories: list[str] | None = None
+    header: bool | None = None
     provider: SuiteSource | None = None
 
     def __post_init__(self) -> None:
@@ -77,6 +79,7 @@ def suite_spec(mapping: Mapping[str, Any]) -> SuiteSpec:
 
 _KINDS: dict[str, tuple[type, str]] = {
     "limit": (int, "int"),
+    "header": (bool, "true or false"),
     "categories": (list, "a list of categories"),
     "init_args": (Mapping, "a mapping"),
 }
@@ -86,7 +89,7 @@ def _check_kind(key: str, value: Any, shown: str) -> None:
     if value is None:
         return
     kind, words = _KINDS.get(key, (str, "str"))
-    right = isinstance(value, kind) and not isinstance(value, bool)
+    right = isinstance(value, kind) and isinstance(value, bool) == (kind is bool)
     if key == "categories" and right:
         right = all(isinstance(category, str) for category in value)
     if not right:

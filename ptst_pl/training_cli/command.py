@@ -34,6 +34,8 @@ from ptst_pl.journal import check_folder, key_of, was_interrupted, weights_ident
 from ptst_pl.launch import SlurmTasks, check_processes
 from ptst_pl.lints.run import warn
 from ptst_pl.lints.settings import Lints
+from ptst_pl.modeling.loading import check_vocabulary
+from ptst_pl.modeling.weight_files import check_model_folder
 from ptst_pl.prediction import PredictSettings, prompt_loader, write_answers
 from ptst_pl.records import ResultsFolder
 from ptst_pl.report.table import rates_table
@@ -159,6 +161,8 @@ class TrainingCLI(LightningCLI):
                 "use bf16-mixed (model.dtype sets the type of a frozen base)"
             )
         check_strategy(config["trainer"]["strategy"], precision, str(config["model"]["quantize"]))
+        self._check_model(config["model"])
+        check_vocabulary(self.task.encoder.tokenizer, str(config["model"]["pretrained"]))
         if self.subcommand == "predict":
             self.settings: PredictSettings = self.config_init["predict"]["prediction"]
             self.prompts = self.settings.load(self.task)
@@ -173,6 +177,10 @@ class TrainingCLI(LightningCLI):
             stop.check(evaluation, bool(self.safety.every_n_steps or self.safety.every_n_epochs))
             if not getattr(rank_zero_only, "rank", 0):
                 warn(self.config_init["fit"]["lints"], self.task, evaluation)
+
+    def _check_model(self, model: Any) -> None:
+        """Whether its folder is whole; ``plan`` needs no weights and asks nothing of them."""
+        check_model_folder(str(model["pretrained"]), bool(model["random_weights"]))
 
     def before_test(self) -> None:
         """The results go straight into the results folder."""

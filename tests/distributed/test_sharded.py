@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from training_fixtures import PROMPTS, World, assert_same, curve, distance, lines, llama_config, weights
+from training_fixtures import PROMPTS, World, assert_same, curve, distance, lines, llama_config, save_random, weights
 
 from ptst_pl.cli import main
 from ptst_pl.sharding.files import read_checkpoint
@@ -45,7 +45,7 @@ def uneven(world: World) -> Iterator[None]:
     """A vocabulary that two ranks cannot share evenly, and tied embeddings (pitfall E8)."""
     config = world.folder / "model/config.json"
     before = config.read_text()
-    llama_config(423, tie_word_embeddings=True).save_pretrained(str(world.folder / "model"))
+    save_random(llama_config(423, tie_word_embeddings=True), str(world.folder / "model"))
     yield
     config.write_text(before)
 

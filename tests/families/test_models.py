@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from training_fixtures import World, llama_config
+from training_fixtures import World, llama_config, save_random
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from ptst_pl.batching import PadRight
@@ -48,7 +48,7 @@ def family(request, tmp_path):
     if request.param == "falcon":
         del settings["head_dim"]  # which it computes
     config = AutoConfig.for_model(request.param, **settings)
-    config.save_pretrained(tmp_path)
+    save_random(config, tmp_path)
     return request.param, str(tmp_path)
 
 
@@ -118,7 +118,7 @@ def test_answers_are_hugging_faces_own(family):
 class TestTargetsThatAreNotThere:
     @pytest.fixture
     def model(self, tmp_path):
-        llama_config(64).save_pretrained(tmp_path)
+        save_random(llama_config(64), tmp_path)
         return load_model(str(tmp_path), "float32")
 
     def test_one_of_several(self, model):
@@ -141,19 +141,19 @@ class TestTargetsThatAreNotThere:
         assert LoraSettings().target_modules == ["q_proj", "v_proj"]
 
     def test_a_family_without_known_names(self, tmp_path):
-        AutoConfig.for_model("gpt2", vocab_size=64, n_embd=32, n_layer=1, n_head=2).save_pretrained(tmp_path)
+        save_random(AutoConfig.for_model("gpt2", vocab_size=64, n_embd=32, n_layer=1, n_head=2), tmp_path)
         with pytest.raises(InputError, match="name no layer of 'gpt2'"):
             add_lora(load_model(str(tmp_path), "float32"), LoraSettings(target_modules="auto"))
 
 
 class TestQuantize:
     def test_without_a_gpu_it_is_one_line(self, tmp_path):
-        llama_config(64).save_pretrained(tmp_path)
+        save_random(llama_config(64), tmp_path)
         with pytest.raises(InputError, match=r"model\.quantize is 'nf4', which needs a CUDA device"):
             load_model(str(tmp_path), "float32", quantize="nf4")
 
     def test_without_bitsandbytes_it_is_one_line(self, tmp_path, monkeypatch):
-        llama_config(64).save_pretrained(tmp_path)
+        save_random(llama_config(64), tmp_path)
         monkeypatch.setattr("ptst_pl.modeling.loading.importlib.util.find_spec", lambda name: None)
         with pytest.raises(InputError, match=r"model\.quantize is 'int8', which needs the package bitsandbytes"):
             load_model(str(tmp_path), "bfloat16", device="cuda", quantize="int8")

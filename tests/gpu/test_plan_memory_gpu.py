@@ -8,7 +8,7 @@ import warnings
 import pytest
 import torch
 from lightning import Callback
-from training_fixtures import World, llama_config
+from training_fixtures import World, llama_config, save_random
 
 from ptst_pl.cli import main
 from ptst_pl.training_cli import TrainingCLI, run_cli
@@ -23,7 +23,7 @@ WIDE = {
 @pytest.fixture(scope="module")
 def wide_world(tmp_path_factory):
     world = World(tmp_path_factory.mktemp("world"))
-    llama_config(420, **WIDE).save_pretrained(world.folder / "model")
+    save_random(llama_config(420, **WIDE), world.folder / "model")
     return world
 
 

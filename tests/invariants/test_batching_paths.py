@@ -1,7 +1,7 @@
 """padded = packed = shared prefix, through the command line: one loss, one gradient, one model at the end."""
 
 import pytest
-from training_fixtures import World, curve, distance, weights
+from training_fixtures import World, curve, distance, save_random, weights
 
 FULL = ("--model.method", "full", "--trainer.gradient_clip_val", "0.05")
 LORA = ("--model.lora.dropout", "0", "--trainer.gradient_clip_val", "0.05")
@@ -46,7 +46,7 @@ def _falcon(world: World):
     sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "vocab_size": 420}
     config = AutoConfig.for_model("falcon", **sizes, new_decoder_architecture=False, multi_query=True)
     config.architectures = ["FalconForCausalLM"]
-    config.save_pretrained(folder)
+    save_random(config, folder)
     return folder
 
 

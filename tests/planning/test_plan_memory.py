@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from training_fixtures import llama_config
+from training_fixtures import llama_config, save_random
 
 from ptst_pl.planning.devices import GIB, find_device
 from ptst_pl.planning.memory import Memory
@@ -26,7 +26,7 @@ def wide(world):
     """A folder with a wider model and the world's tokenizer."""
     folder = world.folder / "wide"
     shutil.copytree(world.folder / "model", folder)
-    llama_config(420, **WIDE).save_pretrained(folder)
+    save_random(llama_config(420, **WIDE), folder)
     shutil.copy(HERE / "probes.py", world.folder / "plan_probes.py")
     return str(folder)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-from training_fixtures import llama_config
+from training_fixtures import llama_config, save_random
 from transformers import AutoConfig
 
 from ptst_pl.batching import PadRight
@@ -42,7 +42,7 @@ def test_parameters_are_those_of_the_real_model(tmp_path, family, method):
     settings = COMMON | FAMILIES[family]
     if family == "falcon":
         del settings["head_dim"]  # which it computes
-    AutoConfig.for_model(family, **settings).save_pretrained(tmp_path)
+    save_random(AutoConfig.for_model(family, **settings), tmp_path)
     lora = LoraSettings(target_modules="all-linear")
     dtype = "bfloat16" if method == "lora" else "float32"
     planned = build_on_meta(FineTuner(str(tmp_path), method, lora, dtype))
@@ -65,7 +65,7 @@ def test_a_model_of_llama_2_7bs_shape(tmp_path):
         32_000, hidden_size=4096, intermediate_size=11_008, num_hidden_layers=32, num_attention_heads=32,
         num_key_value_heads=32,
     )  # fmt: skip
-    config.save_pretrained(tmp_path)
+    save_random(config, tmp_path)
     found = count(build_on_meta(FineTuner(str(tmp_path), "lora", LoraSettings(), "bfloat16")))
     assert found.total - found.trainable == 6_738_415_616
     assert found.trainable == 4_194_304
@@ -90,7 +90,7 @@ def counted(model: nn.Module) -> dict[str, int]:
 @pytest.mark.parametrize("method", ["lora", "full"])
 def test_operations_are_those_that_pytorch_counts(tmp_path, method):
     """Eager attention computes all pairs, also those that causality masks."""
-    llama_config(64, num_hidden_layers=LAYERS).save_pretrained(tmp_path)
+    save_random(llama_config(64, num_hidden_layers=LAYERS), tmp_path)
     tuner = FineTuner(str(tmp_path), method, LoraSettings(dropout=0.0, target_modules="all-linear"))
     model = load_model(str(tmp_path), "float32", "eager")
     model = add_lora(model, tuner.lora) if method == "lora" else model
@@ -104,7 +104,7 @@ def test_operations_are_those_that_pytorch_counts(tmp_path, method):
 
 
 def test_forward_alone(tmp_path):
-    llama_config(64, num_hidden_layers=LAYERS).save_pretrained(tmp_path)
+    save_random(llama_config(64, num_hidden_layers=LAYERS), tmp_path)
     ours = operations_of(build_on_meta(FineTuner(str(tmp_path), "full")))
     model = load_model(str(tmp_path), "float32", "eager")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -113,7 +113,7 @@ def test_forward_alone(tmp_path):
 
 
 def test_checkpointing_computes_blocks_again(tmp_path):
-    llama_config(64).save_pretrained(tmp_path)
+    save_random(llama_config(64), tmp_path)
     model = build_on_meta(FineTuner(str(tmp_path), "full"))
     off, half, full = (operations_of(model, how) for how in ("off", "selective", "full"))
     assert full.token - off.token == off.forward

@@ -5,9 +5,11 @@ import json
 import os
 import tracemalloc
 
+import pyarrow
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from ptst_pl.errors import InputError
 from ptst_pl.suites import Prompt, SuiteSpec, load_suite
@@ -61,7 +63,38 @@ class TestFiles:
 
     def test_a_prompt_per_line_without_a_header(self, tmp_path):
         (tmp_path / "x.csv").write_text('How do I wash a hat?\n"Where, then, is it?"\n')
-        assert [p.text for p in load(tmp_path / "x.csv").prompts] == ["How do I wash a hat?", "Where, then, is it?"]
+        found = load(tmp_path / "x.csv", header=False).prompts
+        assert [p.text for p in found] == ["How do I wash a hat?", "Where, then, is it?"]
+
+    @pytest.mark.parametrize(
+        "content",
+        ["prompt;category\nA hat, red?;fine\n", "sep=;\nprompt;category\nA hat, red?;fine\n",
+         "sep=\t\nprompt\tcategory\nA hat, red?\tfine\n", "category\tPrompt\nfine\tA hat, red?\n",
+         'category,prompt\nfine,"A hat, red?"\n', '{"prompt": "A hat, red?", "category": "fine"}\n'],
+    )  # fmt: skip
+    def test_delimiters_of_all_countries_and_json_lines_under_a_csv_name(self, tmp_path, content):
+        for name in ("x.csv", "x.tsv"):
+            (tmp_path / name).write_text(content)
+            assert load(tmp_path / name).prompts == (Prompt("mine-0001", "A hat, red?", "fine"),)
+
+    def test_parquet(self, tmp_path):
+        rows = [{"prompt": "A hat?", "category": "fine"}, {"prompt": "A drum?", "category": None}]
+        parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "x.parquet")
+        assert [(p.text, p.category) for p in load(tmp_path / "x.parquet").prompts] == [
+            ("A hat?", "fine"),
+            ("A drum?", ""),
+        ]
+
+    def test_harmbench_under_another_name_is_asked_with_its_contexts(self, write_rows):
+        rows = [
+            {"Behavior": "Say what it is", "FunctionalCategory": "contextual", "ContextString": "A red hat."},
+            {"Behavior": "Wash a hat", "FunctionalCategory": "standard", "ContextString": ""},
+        ]
+        first, second = load(write_rows("x.csv", rows)).prompts
+        assert (first.context, first.text.startswith("A red hat."), first.text.endswith("Say what it is")) == (
+            "A red hat.", True, True,
+        )  # fmt: skip
+        assert (second.context, second.text) == ("", "Wash a hat")
 
     @settings(max_examples=60, deadline=None)
     @given(texts=st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), min_size=1))
@@ -93,7 +126,7 @@ class TestMistakes:
 
     def test_a_folder(self, tmp_path, mistake):
         (tmp_path / "folder.csv").mkdir()
-        assert "is a folder, expected a .csv, .json or .jsonl file" in mistake(tmp_path / "folder.csv")
+        assert "is a folder, expected one of .csv" in mistake(tmp_path / "folder.csv")
 
     def test_a_pipe(self, tmp_path, mistake):
         os.mkfifo(tmp_path / "pipe.csv")
@@ -104,7 +137,39 @@ class TestMistakes:
 
     def test_ending(self, tmp_path, mistake):
         (tmp_path / "x.txt").write_text("a")
-        assert "ending '.txt', expected .csv, .json or .jsonl" in mistake(tmp_path / "x.txt")
+        assert "ending '.txt', expected one of .csv, .tsv, .json, .jsonl, .parquet" in mistake(tmp_path / "x.txt")
+
+    @pytest.mark.parametrize("name", ["x.csv", "x.tsv", "x.json", "x.jsonl"])
+    @pytest.mark.parametrize(
+        ("content", "what"),
+        [
+            (b"<!DOCTYPE html>\n<html><body>Please sign in</body></html>", "a web page"),
+            (b"\xef\xbb\xbf\n  <HTML><head>", "a web page"),
+            (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "a web page"),
+            (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 5\n", "git lfs pull"),
+            (b'{"error": "Access to this data set is restricted"}', "a server's error message"),
+            (b'{"message": "Not Found", "status": 404}', "a server's error message"),
+            (b"PK\x03\x04....", "a zip file, as .xlsx"), (b"%PDF-1.7 ...", "a PDF"), (b"\x1f\x8b\x08..", "a gzip file"),
+        ],
+    )  # fmt: skip
+    def test_what_is_no_file_of_prompts_says_what_it_is(self, tmp_path, name, content, what, mistake):
+        (tmp_path / name).write_bytes(content)
+        assert what in mistake(tmp_path / name)
+
+    @pytest.mark.parametrize(
+        "content",
+        ["Access to dataset is restricted. You must be authenticated.", "User Prompt\nHow do I wash a hat?\n",
+         "User Prompt\tKind\nHow do I wash a hat?\tfine\n", "Prompt text;Kind\nHow do I wash a hat?;fine\n",
+         "How do I wash a hat?\nWhere is it?\n", "text\nHow do I wash a hat?\n", "404: Not Found"],
+    )  # fmt: skip
+    def test_a_header_of_unknown_names_is_never_a_prompt(self, tmp_path, content, mistake):
+        (tmp_path / "x.csv").write_text(content)
+        for name in ("mine", "advbench"):
+            assert "prompt_column" in mistake(tmp_path / "x.csv", name=name)
+
+    def test_a_broken_parquet_file(self, tmp_path, mistake):
+        (tmp_path / "x.parquet").write_bytes(b"PAR1 and no more")
+        assert "no parquet file that can be read" in mistake(tmp_path / "x.parquet")
 
     @pytest.mark.parametrize(
         ("name", "content"),
@@ -187,7 +252,7 @@ class TestMistakes:
     def test_ragged_csv_without_a_header(self, tmp_path, mistake):
         """A comma in a prompt that is not quoted: half a prompt would look like one."""
         (tmp_path / "x.csv").write_text("How do I wash a hat?\nWhere, then, is it?\n")
-        assert "line 2: 3 fields, expected 1 (prompt)" in mistake(tmp_path / "x.csv")
+        assert "line 2: 3 fields, expected 1 (prompt)" in mistake(tmp_path / "x.csv", "--no-header")
 
     @pytest.mark.parametrize("content", ['prompt\n"never closed\nb\n', 'prompt,kind\n"a"b,c\n'])
     def test_csv_with_broken_quotes(self, tmp_path, content, mistake):
