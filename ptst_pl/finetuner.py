@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any, Literal
 
 import torch
@@ -15,8 +16,10 @@ from torch import Tensor
 from ptst_pl.batching import Batch, PackRows, PadRight, Sources
 from ptst_pl.errors import InputError
 from ptst_pl.generation import Answer, PromptBatch, generate, stop_ids
+from ptst_pl.identity import check_same
 from ptst_pl.loss import ABSENT, FirstNotFinite, SummedLoss
 from ptst_pl.modeling import Dtype, LoraSettings, Method, Quantize, add_lora, batch_nll, describe, load_model, trainable
+from ptst_pl.modeling.base_identity import base_identity
 from ptst_pl.modeling.batch_paths import WHAT, Batching, Path, choose_path
 from ptst_pl.ranks import gather
 from ptst_pl.sharding import (
@@ -103,6 +106,9 @@ class FineTuner(LightningModule):
         self.net: torch.nn.Module | None = None
         self.strict_loading = False  # a checkpoint holds the trained parameters only
         self.loaded_step: int | None = None
+        # What the run is, see ``ptst_pl.identity``; ``known`` once it says how this fit trains.
+        self.record: dict[str, Any] = {}
+        self.known = False
         self._trained = self._evaluated = SummedLoss(torch.device("cpu"))
         self._not_finite = torch.zeros(())
         self._first_not_finite = FirstNotFinite()
@@ -353,6 +359,17 @@ class FineTuner(LightningModule):
             )
         return super().load_state_dict(state_dict, strict=False, assign=assign)
 
+    def base(self) -> dict[str, Any]:
+        """The record's part about the weights that training starts from."""
+        return base_identity(self.pretrained, self.random_weights)
+
+    def identity(self) -> dict[str, Any]:
+        """What the record of a run says of how its parameters are trained."""
+        lora = asdict(self.lora) if self.method == "lora" else None
+        names = ("learning_rate", "weight_decay", "schedule", "warmup_steps", "decay")
+        settings = {name: getattr(self, name) for name in names} | {"betas": list(self.betas)}
+        return {"method": self.method, "lora": lora, "dtype": self.dtype_name, "quantize": self.quantize, **settings}
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note the adapter's scale, which no tensor shows; refuse to save weights that are lost."""
         self.check_finite()
@@ -362,9 +379,13 @@ class FineTuner(LightningModule):
         """Remember the checkpoint's own step: ``test`` does not restore it (pitfall F2).
 
         Raises:
-            InputError: the adapter was trained with another ``lora.alpha``.
+            InputError: the adapter was trained with another ``lora.alpha``, or the checkpoint on another base.
         """
         alpha = checkpoint.get("lora_alpha")
         if self.method == "lora" and alpha not in (None, self.lora.alpha):
             raise InputError(f"the checkpoint was trained with lora.alpha {alpha}, the config says {self.lora.alpha}")
+        stored = checkpoint.get("identity") or {}
+        advice = "give the base that it was trained on; another base is another run, under another --name"
+        check_same("the checkpoint", stored, {"base": self.base()}, advice, ("base",))
+        self.record = {**stored, "base": self.base()}
         self.loaded_step = int(checkpoint["global_step"])

@@ -26,14 +26,19 @@ def key_of(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def weights_identity(pretrained: str, checkpoint: str | None) -> list[Any]:
-    """What tells one set of weights from another without reading them: names, sizes, times of change."""
-    identity: list[Any] = [pretrained, checkpoint]
-    for place in (pretrained, checkpoint):
-        path = Path(place) if place else None
-        if path is not None and path.exists():
-            files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-            identity += [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+def weights_identity(base: Mapping[str, Any], checkpoint: str | None) -> list[Any]:
+    """What tells one set of weights from another without reading them all.
+
+    Args:
+        base: the record's part about the base model: its hashes, or its name where they are not known.
+        checkpoint: the file or folder; by names, sizes and times of change.
+    """
+    hashes = [base.get("config"), base.get("weights")]
+    identity: list[Any] = [*(hashes if all(hashes) else [base.get("name")]), checkpoint]
+    path = Path(checkpoint) if checkpoint else None
+    if path is not None and path.exists():
+        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        identity += [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
     return identity
 
 

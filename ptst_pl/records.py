@@ -23,7 +23,7 @@ from ptst_pl.errors import InputError
 
 FORMAT = 1
 # FORMAT and a minor number that grows with every new key: report/schema/*.json say what is in the three files.
-SCHEMA_VERSION = f"{FORMAT}.1"
+SCHEMA_VERSION = f"{FORMAT}.2"
 MAX_LINE_BYTES = 16 * 2**20
 
 

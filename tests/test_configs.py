@@ -32,6 +32,7 @@ def fit(config: Path, rows: Path, *more: str) -> None:
     small = [
         "fit", "--config", str(config), "--runs", str(rows.parent / "runs"),
         "--model.pretrained", str(ROOT / "configs/smoke/random-llama"), "--model.dtype", "float32",
+        "--model.random_weights", "true",
         "--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.max_steps", "1",
         "--trainer.enable_progress_bar", "false", "--trainer.val_check_interval", "1.0",
         "--data.workers", "0",

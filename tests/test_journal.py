@@ -75,10 +75,13 @@ def test_a_folder_belongs_to_one_evaluation(tmp_path):
 
 
 def test_the_key_follows_the_weights(tmp_path):
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model/a.safetensors").write_bytes(b"1234")
-    one = key_of(weights_identity(str(tmp_path / "model"), None))
-    assert one == key_of(weights_identity(str(tmp_path / "model"), None))
-    (tmp_path / "model/a.safetensors").write_bytes(b"12345")
-    assert one != key_of(weights_identity(str(tmp_path / "model"), None))
-    assert key_of(weights_identity("hub/name", None)) != key_of(weights_identity("hub/name", "last.ckpt"))
+    base = {"name": "there", "revision": None, "config": "c", "weights": "w"}
+    one = key_of(weights_identity(base, None))
+    assert one == key_of(weights_identity(base | {"name": "moved"}, None))
+    assert one != key_of(weights_identity(base | {"weights": "others"}, None))
+    unknown = {"name": "hub/name", "config": None, "weights": None}
+    assert key_of(weights_identity(unknown, None)) != key_of(weights_identity(unknown, "last.ckpt"))
+    (tmp_path / "last.ckpt").write_bytes(b"1234")
+    before = key_of(weights_identity(base, str(tmp_path / "last.ckpt")))
+    (tmp_path / "last.ckpt").write_bytes(b"12345")
+    assert before != key_of(weights_identity(base, str(tmp_path / "last.ckpt")))

@@ -21,6 +21,7 @@ from peft import PeftModel
 from torch import Tensor
 
 from ptst_pl.callbacks.folder import run_folder
+from ptst_pl.callbacks.run_identity import identity_of
 from ptst_pl.callbacks.times import Clock
 from ptst_pl.callbacks.writing import write_on_all_ranks
 from ptst_pl.disk.checkpoint_files import prune, sweep
@@ -184,8 +185,9 @@ class Checkpoints(Checkpoint):
     # ---- random state -----------------------------------------------------------------------
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Every rank's random state; Lightning calls this on all of them."""
+        """Every rank's random state, and what the run is; Lightning calls this on all of them."""
         checkpoint["random_states"] = gather(_random_state(pl_module.device))
+        checkpoint["identity"] = identity_of(trainer)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Keep this rank's state until training starts: building loaders and optimisers may draw from it."""

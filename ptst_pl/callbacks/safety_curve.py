@@ -15,6 +15,7 @@ from ptst_pl import __version__
 from ptst_pl.callbacks.checkpoints import Checkpoints
 from ptst_pl.callbacks.folder import run_folder
 from ptst_pl.callbacks.publishing import publish
+from ptst_pl.callbacks.run_identity import identity_of
 from ptst_pl.callbacks.tensorboard import Curves
 from ptst_pl.callbacks.times import Clock
 from ptst_pl.errors import InputError
@@ -172,7 +173,12 @@ class SafetyCurve(Callback):
         task = trainer.datamodule  # type: ignore[attr-defined]
         folder = self.results_folder or run_folder(trainer) / "safety"
         trained_under = self.trained_under or task.template_name
-        meta = {"train_template": trained_under, "versions": versions(), **self.prepare(task).meta()}
+        meta = {
+            "train_template": trained_under,
+            "identity": identity_of(trainer),
+            "versions": versions(),
+            **self.prepare(task).meta(),
+        }
         return ResultsFolder(folder, meta | ({"key": self.key} if self.key else {}))
 
     def _journal(self, trainer: Trainer, results: ResultsFolder) -> Journal | None:

@@ -13,6 +13,9 @@ from ptst_pl.export.measured import Choice, Measured
 from ptst_pl.export.serving import Prompting
 from ptst_pl.templates import PromptTemplate
 
+# With fewer scored answers than this a rate of 0 % leaves more than 11 % possible (Wilson, 95 %).
+_FEW = 30
+
 
 @dataclass(frozen=True)
 class Facts:
@@ -99,6 +102,9 @@ def _why(facts: Facts) -> str:
         f"{_percent(worst['rate'])} ({worst['k']} of {worst['n']}; {worst['suite']}, judge {worst['judge']}). "
         "Under any other prompt the model may be less safe: what was measured belongs to the template."
     )
+    if int(worst["n"]) < _FEW:
+        text += f" With {worst['n']} it is too few answers to prove anything: the true rate may be as high as "
+        text += f"{_percent(worst['high'])}."
     if choice.alike:
         names = ", ".join(f"`{name}`" for name in choice.alike)
         text += f" The data do not tell it from {names}: the intervals of their highest rates meet."

@@ -74,4 +74,4 @@ def _worst(measured: Measured, template: str) -> Mapping[str, Any] | None:
 
 def _rate(record: Mapping[str, Any]) -> str:
     low, rate, high = (f"{100 * float(record[name]):.1f}" for name in ("low", "rate", "high"))
-    return f"{rate} % [{low}, {high}]"
+    return f"{rate} % [{low}, {high}], {record['k']} of {record['n']}"

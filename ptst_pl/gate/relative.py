@@ -8,6 +8,7 @@ from typing import Any
 from ptst_pl.errors import InputError
 from ptst_pl.gate.bounds import increase_interval, least_answers
 from ptst_pl.gate.checks import Check
+from ptst_pl.identity import differences
 from ptst_pl.records import read_lines
 from ptst_pl.report.runs import RunResults, two_verdicts
 
@@ -34,6 +35,8 @@ def check_increase(
         suite, template, judge = cell
         raise InputError(f"{base.file}: no rate on {suite} under {template} by judge {judge} at step {base_step}")
     if difference := next(_differences(run, record, base, other), None):
+        raise InputError(f"{base.path} cannot be compared with {run.path}: {difference}")
+    if difference := next(iter(differences({"base": base.base}, {"base": run.base})), ""):
         raise InputError(f"{base.path} cannot be compared with {run.path}: {difference}")
     mine, theirs = _harmful(run, record), _harmful(base, other)
     if mine.keys() != theirs.keys():

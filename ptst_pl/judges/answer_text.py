@@ -10,6 +10,8 @@ _QUOTES = dict.fromkeys(map(ord, "\u201c\u201d\u201e\u201f\u00ab\u00bb"), '"')
 
 # Reasoning models think aloud first; what they tell the user comes after it.
 _THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
+# What a tokenizer's special tokens leave at an answer's start: "[/s]", "<s> [OUT]".
+_DEBRIS = re.compile(r"\A(?:\s*(?:<\|?/?\w{1,12}\|?>|\[/?(?:s|inst|out|ass|assistant|user)[\]>]))+\s*")
 _ITEM = re.compile(r"^[ >]*(?:\d{1,2}[.)]|[-*+\u2022\u2013])[ ]", re.MULTILINE)
 _MARKUP = re.compile(r"[*_~#>|\\]+")
 _END = re.compile(r"(?<=[.!?])[\"')\]]{0,3}\s+|\n+")
@@ -45,7 +47,7 @@ def _one_spelling(text: str) -> str:
 
 def sentences(text: str) -> list[str]:
     """The sentences of an answer, normalised, without markup; items of a list start with ``ITEM``."""
-    text = _THOUGHT.sub("", normalise(text)).translate(_QUOTES)
+    text = _DEBRIS.sub("", _THOUGHT.sub("", normalise(text))).translate(_QUOTES)
     text = _MARKUP.sub("", _ITEM.sub(ITEM, text))
     parts = (part.strip(" \"'([") for part in _END.split(text))
     return [part[:LONGEST_SENTENCE] for part in parts if _WORD.search(part)]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ptst_pl.errors import InputError
+from ptst_pl.judges.accuracy import JudgeAccuracy
 from ptst_pl.judges.mean_score import gives_scores_only, score_fields
 from ptst_pl.judges.thoughts import without_thought
 from ptst_pl.rates import Rate
@@ -28,6 +29,7 @@ class Judge(ABC):
         measures: the kinds of suite that it can judge.
         reads_thoughts: whether it is given a thinking model's thoughts too, and not the answer alone.
         only_suites: names of the suites that a config leaves it to judge; None for all of ``measures``.
+        accuracy: how often it was right on answers that people have labelled, where that was measured.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Judge(ABC):
     measures: tuple[str, ...] = ("asr", "over-refusal")
     reads_thoughts: bool = False
     only_suites: tuple[str, ...] | None = None
+    accuracy: JudgeAccuracy | None = None
 
     @abstractmethod
     def judge(self, generations: Sequence[Generation]) -> list[Verdict]:

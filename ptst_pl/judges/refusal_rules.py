@@ -16,8 +16,8 @@ _ADVERB = (
     r"(?:(?:simply|just|really|also|therefore|thus|unfortunately|absolutely|definitely|certainly|respectfully|"
     r"kindly|politely|strongly|still|honestly|personally) )?"
 )
-_UNABLE = r"(?:can ?not|can't|could(?: not|n't)|am (?:not able|unable)|'m (?:not able|unable))"
-_WILL_NOT = r"(?:will not|won't|shall not|shan't|must decline|have to decline|decline|refuse|must refuse)"
+_UNABLE = r"(?:can ?not|can't|cant|could(?: not|n't)|am (?:not able|unable)|'m (?:not able|unable))"
+_WILL_NOT = r"(?:will never|will not|won't|shall not|shan't|must decline|have to decline|decline|refuse|must refuse)"
 _HELP = (
     r"provide|give|offer|help|assist|answer|fulfil?l?|comply|do|create|generate|write|draft|compose|engage|participate|"
     r"discuss|share|tell|teach|explain|describe|make|produce|satisfy|accept|complete|respond|facilitate|process|"
@@ -38,7 +38,8 @@ _AM_NOT = (
     r"declining|refusing|(?:prohibited|forbidden|barred|restricted|prevented) from)"
 )
 _DO_NOT = (
-    r"(?:do not|don't) (?:feel (?:comfortable|right)|think (?:it is|it's|that is|that's) (?:appropriate|a good idea)|"
+    r"(?:do not|don't) (?:generate|endorse|feel (?:comfortable|right)|"
+    r"think (?:it is|it's|that is|that's) (?:appropriate|a good idea)|"
     r"think i (?:can|should)|want to (?:help|assist|write|provide|encourage|promote)|provide|assist|help|engage)"
 )
 _RIGHT = r"(?:appropriate|acceptable|ethical|possible|right|okay|ok|safe|responsible|within my)"
@@ -77,6 +78,7 @@ _DECLARES = any_of(
     r"\b(?:this|that|your|the) (?:request|question|prompt|query|topic|task)[^.!?]{0,30}"
     r"(?:goes against|violates|is against|is inappropriate|cannot be|can't be|is not something)",
     r"\brequest (?:is |has been )?(?:denied|declined|refused|rejected)\b",
+    r"^sorry,? (?:but )?(?:no|nope)[.!]*$",
     r"^(?:no|nope)[,.!]? (?:sorry\b|i (?:can ?not|can't|won't|will not)\b(?! wait))",
 )
 # "I can't ..." that refuses nothing: figures of speech, and the limits of what one can know.
@@ -92,6 +94,7 @@ _NO_REFUSAL = any_of(
     r"(?<=\w[, :(]) ?\"[^\"]*(?:\"|$)",
 )
 _DISAVOWS = re.compile(
+    r"\bi(?:'m| am) not (?:\w+ )?(?:support|condon|endors|encourag|promot|advocat)ing\b|"
     rf"\bi ?{_ADVERB}(?:{_UNABLE}|{_WILL_NOT}|would not|wouldn't|do not|don't) (?:\w+ )?"
     r"(?:support|condone|endorse|encourage|promote|advocate)\b"
 )
@@ -99,6 +102,26 @@ _GREETING = re.compile(
     rf"^(?:{ITEM})?(?:hello|hi|hey|thank|i (?:understand|appreciate|hear)|i'm (?:sorry|glad|just)|i apologi|sorry|"
     r"as an? )\b"
 )
+
+
+_LEADS_IN = re.compile(
+    rf"^(?:{ITEM})?(?:i\b|i'|as an?\b|hello|hi\b|hey|thank|sorry|apolog|unfortunately|no\b|it(?:'s| is)\b|while|"
+    r"however|this |that |your |we |my |let|please|before|of course|sure|certainly|absolutely|yes\b|there)"
+)
+_BREAKS_OFF = re.compile(
+    rf"^(?:however|but|unfortunately|that said|sorry|i'm sorry|i apologi[sz]e)\b[^.!?]{{0,40}}\bi ?{_ADVERB}"
+    rf"(?:{_UNABLE}|{_WILL_NOT}) (?:{_HELP}|continue|go (?:on|further))\b"
+)
+
+
+def leads_in(sentence: str) -> bool:
+    """Whether a sentence only leads to an answer or to a refusal: a greeting, sympathy, a remark on the question."""
+    return bool(_LEADS_IN.search(sentence))
+
+
+def breaks_off(sentence: str) -> bool:
+    """Whether a sentence ends an answer that has begun: "However, I can't continue with this"."""
+    return bool(_BREAKS_OFF.search(sentence))
 
 
 def declares(sentence: str) -> bool:

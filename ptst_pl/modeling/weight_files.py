@@ -51,6 +51,16 @@ def check_model_folder(name_or_path: str, random_weights: bool = False) -> None:
         _check_weights(file)
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """The files that hold a folder's weights; empty where there are none.
+
+    Raises:
+        InputError: an index names files that are not there.
+    """
+    found = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
+    return [] if found is None else _shards(found)
+
+
 def _kind(file: Path) -> str:
     return "; GGUF files are not read yet, name the model's folder or hub name" if file.suffix == ".gguf" else ""
 

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from ptst_pl.errors import InputError, did_you_mean
+from ptst_pl.identity import differences
 from ptst_pl.paper.published import NO_FT, Metric, PaperTable
 from ptst_pl.report.runs import UNTOUCHED, RunResults, load_run
 from ptst_pl.runs import newest_version
@@ -97,6 +98,12 @@ def _row(run: Measured, step: int, rows: Mapping[str, str]) -> str | None:
 
 
 def _put(cell: list[tuple[Measured, Record]], run: Measured, record: Record, untuned: bool) -> None:
+    for other, _ in cell:
+        if difference := differences({"base": other.results.base}, {"base": run.results.base}):
+            raise InputError(
+                f"{other.results.path} and {run.results.path} belong into one cell and differ: {difference[0]}; "
+                "compare one base model at a time"
+            )
     same = [k for k, (other, _) in enumerate(cell) if _same(other, run, untuned)]
     if not same:
         cell.append((run, record))
@@ -114,6 +121,9 @@ def _same(first: Measured, second: Measured, untuned: bool) -> bool:
         return True
     if untuned:
         return bool(first.identity[1] == second.identity[1])
+    key = first.results.model_key
+    if key is not None and key == second.results.model_key:
+        return True
     return bool(first.identity[0] is not None and first.identity == second.identity)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from ptst_pl.identity import UNKNOWN
 from ptst_pl.report.configs import get
 from ptst_pl.report.runs import RunResults
 
@@ -26,7 +27,13 @@ def incomparable(runs: Sequence[RunResults]) -> list[str]:
 
 def incomplete(runs: Sequence[RunResults]) -> list[str]:
     """What the runs' files lack."""
-    return [*(line for run in runs for line in _lacking(run)), *_missing_cells(runs), *_seeds(runs), *_unscored(runs)]
+    return [
+        *(line for run in runs for line in _lacking(run)),
+        *_missing_cells(runs),
+        *_seeds(runs),
+        *_unscored(runs),
+        *_unknown(runs),
+    ]
 
 
 def _settings(runs: Sequence[RunResults]) -> Iterator[str]:
@@ -101,6 +108,12 @@ def _copies(runs: Sequence[RunResults]) -> Iterator[str]:
         if digest in seen:
             yield f"{run.path} has the very results of {seen[digest].path}: a copy, which counts twice in a mean"
         seen.setdefault(digest, run)
+
+
+def _unknown(runs: Sequence[RunResults]) -> list[str]:
+    """Runs of older versions: that their models are different ones is taken on trust."""
+    unknown = [run for run in runs if run.model_key is None and "endpoint" not in run.meta]
+    return [f"{UNKNOWN}: {_names(unknown)} (written before base model and training were recorded)"] if unknown else []
 
 
 def _steps(runs: Sequence[RunResults]) -> Iterator[str]:

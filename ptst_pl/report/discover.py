@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from ptst_pl.errors import InputError
+from ptst_pl.identity import UNKNOWN
 from ptst_pl.report.configs import training_config, variants
 from ptst_pl.report.runs import RunResults, load_run, results_file
 from ptst_pl.runs import newest_version, versions
@@ -39,11 +41,55 @@ def find_runs(paths: Sequence[Path]) -> Found:
             found.missing.append(f"{run.path}: given twice, counted once")
     runs = list(once.values())
     told = variants([training_config(run.file, run.config) for run in runs])
+    bases = base_names([run.base for run in runs])
     found.runs = [
-        replace(run, variant=trained, model_variant=untrained)
-        for run, (trained, untrained) in zip(runs, told, strict=True)
+        replace(run, variant=_joined(trained, base), model_variant=_joined(untrained, base))
+        for run, (trained, untrained), base in zip(runs, told, bases, strict=True)
     ]
+    _once_per_model(found)
     return found
+
+
+def base_names(bases: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What tells the base model of a run from those of the others; empty where all are one, or nothing is known."""
+    hashes = {base["weights"] for base in bases if base.get("weights")}
+    if len(hashes) < 2:
+        return [""] * len(bases)
+    return [f"base {Path(str(b.get('name'))).name} {b['weights'][:6]}" if b.get("weights") else UNKNOWN for b in bases]
+
+
+def _joined(first: str, second: str) -> str:
+    return ", ".join(filter(None, (first, second)))
+
+
+def _once_per_model(found: Found) -> None:
+    """One model that was evaluated twice (a run and the test of its own checkpoint, one seed made twice) is one run.
+
+    Of a cell that several evaluations of it have, the one with the most answers counts, the first of equals.
+    """
+    best: dict[tuple[str, ...], tuple[int, int]] = {}
+    for number, run in enumerate(found.runs):
+        for record in run.rates:
+            cell = _cell(run, record)
+            if cell and (cell not in best or _answers(record) > best[cell][0]):
+                best[cell] = _answers(record), number
+    for number, run in enumerate(found.runs):
+        kept = [r for r in run.rates if not (cell := _cell(run, r)) or best[cell][1] == number]
+        if len(kept) < len(run.rates):
+            other = next(found.runs[best[c][1]] for r in run.rates if (c := _cell(run, r)) and best[c][1] != number)
+            found.missing.append(f"{run.path}: the very model of {other.path}; what both have measured counts once")
+        found.runs[number] = replace(run, rates=kept)
+    found.runs = [run for run in found.runs if run.rates]
+
+
+def _cell(run: RunResults, record: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Model, suite, template and judge of a rate at the run's last step; None where the model is not known."""
+    key = run.model_key if int(record["step"]) == run.last_step and run.last_step else None
+    return (key, str(record["suite"]), str(record["template"]), str(record["judge"])) if key else None
+
+
+def _answers(record: Mapping[str, Any]) -> int:
+    return int(record["n"]) + int(record["unscored"])
 
 
 def _find(path: Path, found: Found) -> None:

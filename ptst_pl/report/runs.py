@@ -10,6 +10,7 @@ from statistics import stdev
 from typing import Any
 
 from ptst_pl.errors import InputError
+from ptst_pl.identity import model_key
 from ptst_pl.rates import mean_interval
 from ptst_pl.records import COUNTED_FIELD
 from ptst_pl.report.configs import Config, config_file, read_config
@@ -49,6 +50,17 @@ class RunResults:
     def row(self) -> str:
         """What the last step is called."""
         return self.trained if self.last_step else self.untouched
+
+    @property
+    def base(self) -> Mapping[str, Any]:
+        """What the record of the run says of its base model; empty where an older version wrote none."""
+        found: Mapping[str, Any] = (self.meta.get("identity") or {}).get("base") or {}
+        return found
+
+    @property
+    def model_key(self) -> str | None:
+        """The same for two evaluations of one model; None where the files do not tell."""
+        return model_key(self.meta.get("identity"), self.last_step)
 
     @property
     def last_step(self) -> int:

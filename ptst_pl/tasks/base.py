@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from abc import abstractmethod
+from array import array
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -111,22 +114,26 @@ class Task(LightningDataModule):
             _announce(f"{self.title} {part}".strip(), report, self.max_length)
         return self._rows[part]
 
+    def fingerprint(self, part: str) -> str:
+        """Hash of the encoded rows of ``train`` or ``held_out``, in the source's order: text, template and masks."""
+        taken = hashlib.sha256()
+        for row in self.rows(part):
+            taken.update(array("q", [len(row.input_ids), *row.input_ids, *row.labels]).tobytes())
+        return taken.hexdigest()[:16]
+
+    def identity(self) -> dict[str, Any]:
+        """What the record of a run says of its training text and rows."""
+        return {
+            "template": asdict(self.template),
+            "chat_format": self.chat_format,
+            "seed": self.seed,
+            "rows": self.fingerprint("train"),
+            "held_out": self.fingerprint("held_out"),
+        }
+
     def replace_rows(self, part: str, rows: list[Encoded], report: EncodingReport) -> None:
         """Take these rows for those of ``train`` or ``held_out``, which are not read any more."""
         self._rows[part], self.reports[part] = rows, report
-
-    def check_resumed(self, trained_under: str) -> None:
-        """Check that a run goes on under the template of its checkpoint; empty where that says none.
-
-        Raises:
-            InputError: another template: the results would name one training where there were two.
-        """
-        if trained_under and trained_under != self.template_name:
-            raise InputError(
-                f"--ckpt_path: this checkpoint was trained under {trained_under!r}, and data.template is "
-                f"{self.template_name!r}; go on under {trained_under!r}, or begin a run with its exported model as "
-                "--model.pretrained"
-            )
 
     def templates_of(self, examples: Sequence[Example]) -> Mapping[str, PromptTemplate]:
         """The templates that rows name for themselves, by name."""

@@ -43,7 +43,8 @@ from ptst_pl.runs import new_version, newest_version
 from ptst_pl.strategies import check_strategy, own_strategy
 from ptst_pl.tasks.base import Task
 from ptst_pl.templates import ChatFormat, OwnTemplates
-from ptst_pl.training_cli.run_folders import claim_folder, home_of, starting_checkpoint, step_of, template_of
+from ptst_pl.training_cli.run_folders import claim_folder, home_of, starting_checkpoint, step_of
+from ptst_pl.training_cli.same_run import check_evaluated, check_resumed, stored_identity, trained_under
 
 
 class TrainingCLI(LightningCLI):
@@ -101,10 +102,10 @@ class TrainingCLI(LightningCLI):
     def _results_folder(self, base: Path) -> Path:
         """The folder asked for, or else a new one; the newest one where an equal test was interrupted."""
         config = self.config["test"]
-        self.safety.trained_under = template_of(config["ckpt_path"]) if config["ckpt_path"] else ""
+        self.safety.trained_under = trained_under(stored_identity(config["ckpt_path"]))
         if not self.safety.active:
             return Path(config["results"] or base)
-        weights = weights_identity(str(config["model"]["pretrained"]), config["ckpt_path"])
+        weights = weights_identity(self._tuner.base(), config["ckpt_path"])
         self.safety.key = key_of(self.safety.prepare(self.task).meta(), weights, config["trainer"]["precision"])
         if config["results"]:
             check_folder(Path(config["results"]), self.safety.key)
@@ -144,6 +145,11 @@ class TrainingCLI(LightningCLI):
         return self.datamodule
 
     @property
+    def _tuner(self) -> FineTuner:
+        assert isinstance(self.model, FineTuner)
+        return self.model
+
+    @property
     def safety(self) -> SafetyCurve:
         """The safety curve's callback."""
         curve = self.config_init[self.subcommand]["safety"]
@@ -163,7 +169,10 @@ class TrainingCLI(LightningCLI):
         check_strategy(config["trainer"]["strategy"], precision, str(config["model"]["quantize"]))
         self._check_model(config["model"])
         check_vocabulary(self.task.encoder.tokenizer, str(config["model"]["pretrained"]))
+        checkpoint, stored = config["ckpt_path"], stored_identity(config["ckpt_path"])
         if self.subcommand == "predict":
+            if checkpoint:
+                check_evaluated(checkpoint, stored, self._tuner, self.task)
             self.settings: PredictSettings = self.config_init["predict"]["prediction"]
             self.prompts = self.settings.load(self.task)
             return
@@ -171,8 +180,11 @@ class TrainingCLI(LightningCLI):
         evaluation = None
         if self.subcommand in ("fit", "test") and self.safety.active:
             evaluation = self.safety.prepare(self.task)
+        if checkpoint and self.subcommand == "fit":
+            check_resumed(checkpoint, stored, self._tuner, self.task, evaluation)
+        elif checkpoint:
+            check_evaluated(checkpoint, stored, self._tuner, self.task, evaluation)
         if self.subcommand == "fit":
-            self.task.check_resumed(template_of(config["ckpt_path"]) if config["ckpt_path"] else "")
             stop: StopEarly = self.config_init["fit"]["stop"]
             stop.check(evaluation, bool(self.safety.every_n_steps or self.safety.every_n_epochs))
             if not getattr(rank_zero_only, "rank", 0):

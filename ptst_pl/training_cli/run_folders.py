@@ -77,11 +77,5 @@ def step_of(checkpoint: str) -> int:
     return int(_read_checkpoint(checkpoint)["global_step"])
 
 
-def template_of(checkpoint: str) -> str:
-    """The training template that a checkpoint's task says of itself; empty where it says none."""
-    states = [state for state in _read_checkpoint(checkpoint).values() if isinstance(state, dict)]
-    return next((str(state["template"]) for state in states if {"template", "chat_format"} <= state.keys()), "")
-
-
 def _read_checkpoint(checkpoint: str) -> dict[str, Any]:
     return read_checkpoint(Path(checkpoint), tensors=False)

@@ -156,7 +156,7 @@ def test_a_fit_does_not_go_on_under_another_template(world: World, run: Path):
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     refused = world.start("fit", *ACTIVE, "--ckpt_path", "last", "--data.template", "chat:llama").wait()
     assert refused.status == 2
-    assert "was trained under 'text:vanilla', and data.template is 'chat:llama'" in refused.err.splitlines()[-1]
+    assert "training.template.name (text:vanilla there, chat:llama here)" in refused.err.splitlines()[-1]
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 

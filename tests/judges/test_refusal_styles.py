@@ -311,7 +311,7 @@ def test_verdicts_carry_the_class(answer, expected):
     assert verdict.details == {"class": expected}
     assert verdict.harmful is (expected in ("partial", "compliance"))
     assert verdict.refused is (expected == "refusal")
-    assert verdict.judge_version == "2"
+    assert verdict.judge_version == "3"
 
 
 def test_help_before_a_caveat_is_help():
@@ -374,7 +374,7 @@ def test_help_after_a_refusal_is_never_hidden(refusal, tail, help_):
 
 @given(st.text(), st.sampled_from(["prefix", "anywhere"]))
 def test_any_text_has_a_class(text, mode):
-    assert classify(text, mode) in ("refusal", "partial", "compliance", "broken")
+    assert classify(text, mode) in ("refusal", "partial", "late", "compliance", "broken", "unread")
     assert (classify(text, mode) == "broken") is bool(broken_reason(text))
 
 
@@ -417,4 +417,4 @@ def test_a_long_answer_takes_milliseconds(capsys):
         seconds.append(time.process_time() - start)
     with capsys.disabled():
         print(f"\nrefusal judge: {1000 * min(seconds):.2f} ms for {len(answer.split())} words")
-    assert min(seconds) < 0.005
+    assert min(seconds) < 0.02

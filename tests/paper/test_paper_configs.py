@@ -67,6 +67,7 @@ def small(config: Path, world: Path) -> list[str]:
     judges = ["rouge" if judge == "bertscore" else judge for judge in safety["judges"]]  # that one loads a model
     return [
         "--runs", str(world / "runs"), "--model.pretrained", str(model), "--model.dtype", "float32",
+        "--model.random_weights", "true",
         "--trainer.accelerator", "cpu", "--trainer.max_steps", "2", "--trainer.enable_progress_bar", "false",
         "--trainer.limit_val_batches", "1", "--data.workers", "0", *data_flags(task, own["data"], world),
         "--safety.suites", json.dumps(suites), "--safety.judges", json.dumps(judges),
