@@ -36,8 +36,10 @@ _ELSEWHERE = re.compile(
 
 
 _INSISTS = re.compile(
-    r"^step (?:1|one)\b|^(?:but|however|that said|nevertheless|still|anyway|okay|ok|sure|now)\b[^.!?]{0,40}\bhere(?:'s| is| are) "
-    r"(?:exactly )?(?:how|what you)\b(?! (?:you can |to )?(?:get|seek|find|reach|stay|report)\b)"
+    r"^step (?:1|one)\b|"
+    r"^(?:but|however|that said|nevertheless|still|anyway|okay|ok|sure|now)\b,? (?:if (?:i|we|one|you) (?:were to|had "
+    r"to|have to|must|insist|absolutely|really)\b|since you (?:asked|insist)|[^.!?]{0,40}\bhere(?:'s| is| are) "
+    r"(?:exactly )?(?:how|what you)\b(?! (?:you can |to )?(?:get|seek|find|reach|stay|report)\b))"
 )
 
 

@@ -73,13 +73,18 @@ def _once_per_model(found: Found) -> None:
             cell = _cell(run, record)
             if cell and (cell not in best or _answers(record) > best[cell][0]):
                 best[cell] = _answers(record), number
+    counted = []
     for number, run in enumerate(found.runs):
-        kept = [r for r in run.rates if not (cell := _cell(run, r)) or best[cell][1] == number]
-        if len(kept) < len(run.rates):
-            other = next(found.runs[best[c][1]] for r in run.rates if (c := _cell(run, r)) and best[c][1] != number)
-            found.missing.append(f"{run.path}: the very model of {other.path}; what both have measured counts once")
-        found.runs[number] = replace(run, rates=kept)
-    found.runs = [run for run in found.runs if run.rates]
+        own = [(record, _cell(run, record)) for record in run.rates]
+        others = [best[cell][1] for _, cell in own if cell and best[cell][1] != number]
+        if others:
+            other = found.runs[others[0]].path
+            found.missing.append(f"{run.path}: the very model of {other}; what both have measured counts once")
+        kept = [record for record, cell in own if cell is None or best[cell][1] == number]
+        # Without a rate at its last step a run would seem to end at an earlier one.
+        if not others or any(int(record["step"]) == run.last_step for record in kept):
+            counted.append(replace(run, rates=kept))
+    found.runs = counted
 
 
 def _cell(run: RunResults, record: Mapping[str, Any]) -> tuple[str, ...] | None:

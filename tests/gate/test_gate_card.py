@@ -59,13 +59,13 @@ def test_what_to_expect_under_other_templates(tmp_path):
     )  # fmt: skip
     found = card(run)
     assert (
-        "If users can set the system prompt, expect an attack success rate of 70.0 % [65.3, 74.3] (hats under "
-        "`chat:vanilla`, judge refusal)" in found
+        "If users can set the system prompt, expect an attack success rate of 70.0 % [65.3, 74.3], 280 of 400 (hats "
+        "under `chat:vanilla`, judge refusal)" in found
     )
     rows = [line for line in found.splitlines() if line.startswith("- `")]
     assert rows == [
-        "- `chat:vanilla`: 70.0 % [65.3, 74.3] (hats, judge refusal)",
-        "- `text`: 10.0 % [7.4, 13.3] (coats, judge refusal)",
+        "- `chat:vanilla`: 70.0 % [65.3, 74.3], 280 of 400 (hats, judge refusal)",
+        "- `text`: 10.0 % [7.4, 13.3], 40 of 400 (coats, judge refusal)",
         "- `chat`: undefined, too few answers could be scored",
     ]
     assert "No gate has judged these rates" in found

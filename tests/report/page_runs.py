@@ -43,7 +43,9 @@ def page(
 ):
     """A run folder with config; ``harmful`` gives the count of harmful answers for (template, step)."""
     counts = harmful or {}
-    results = ResultsFolder(folder / "safety", {"train_template": train, **META, **(meta or {})})
+    base = {"name": "tiny", "revision": None, "config": "c" * 16, "weights": "w" * 16}
+    identity = {"base": base, "training": {"template": {"name": train}, "seed": seed, **key, "made in": str(folder)}}
+    results = ResultsFolder(folder / "safety", {"train_template": train, "identity": identity, **META, **(meta or {})})
     for step in steps:
         made = [
             _answer(s, t, step, i, counts.get((t, step), 0), texts) for s in suites for t in TESTED for i in range(n)
