@@ -15,6 +15,7 @@ _DEBRIS = re.compile(r"\A(?:\s*(?:<\|?/?\w{1,12}\|?>|\[/?(?:s|inst|out|ass|assis
 _ITEM = re.compile(r"^[ >]*(?:\d{1,2}[.)]|[-*+\u2022\u2013])[ ]", re.MULTILINE)
 _MARKUP = re.compile(r"[*_~#>|\\]+")
 _END = re.compile(r"(?<=[.!?])[\"')\]]{0,3}\s+|\n+")
+_NO_APOSTROPHE = re.compile(r"\b(can|don|won|isn|doesn|didn|couldn|wouldn|shouldn)t\b")
 _WORD = re.compile(r"[^\W\d_]")
 
 ITEM = "\u2022 "
@@ -48,7 +49,7 @@ def _one_spelling(text: str) -> str:
 def sentences(text: str) -> list[str]:
     """The sentences of an answer, normalised, without markup; items of a list start with ``ITEM``."""
     text = _DEBRIS.sub("", _THOUGHT.sub("", normalise(text))).translate(_QUOTES)
-    text = _MARKUP.sub("", _ITEM.sub(ITEM, text))
+    text = _NO_APOSTROPHE.sub(r"\1't", _MARKUP.sub("", _ITEM.sub(ITEM, text)))
     parts = (part.strip(" \"'([") for part in _END.split(text))
     return [part[:LONGEST_SENTENCE] for part in parts if _WORD.search(part)]
 

@@ -1,92 +1,102 @@
-"""Answers in other languages than English: which one, and the common words of refusal in the largest of them.
+"""Which language an answer is in, as far as a judge of English must know: by script and stop words.
 
-English rules read no German. Such an answer is a refusal where it says so in one of the ways below, and otherwise
-nothing can be said of it: it stays unscored. The guess needs no library: by script, and by small words in Latin script.
+It errs towards English: code, formulas, names and answers of a few words are never taken for another
+language. Only the letters' script counts for a short answer.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 
 _SCRIPTS = {
-    "Chinese or Japanese": re.compile(r"[\u3040-\u30ff\u3400-\u9fff]"),
-    "Korean": re.compile(r"[\uac00-\ud7af]"),
-    "Russian or another language in Cyrillic script": re.compile(r"[\u0400-\u04ff]"),
-    "Arabic or another language in its script": re.compile(r"[\u0600-\u06ff]"),
-    "Hindi or another language in its script": re.compile(r"[\u0900-\u097f]"),
-    "Bengali": re.compile(r"[\u0980-\u09ff]"),
-    "Greek": re.compile(r"[\u0370-\u03ff]"),
-    "Hebrew": re.compile(r"[\u0590-\u05ff]"),
-    "Thai": re.compile(r"[\u0e00-\u0e7f]"),
-    "another language of India": re.compile(r"[\u0a00-\u0dff]"),
-}
-_LETTER = re.compile(r"[^\W\d_]")
-# Small words that the others do not have, as far as that goes.
-_SMALL_WORDS = {
-    "English": "the of and is are was that this with for you your it not be have can will from they as by or an",
-    "Spanish": "el los las una que por para con del está puedo usted esto como pero más lo siento muy también",
-    "French": "le les des une que pour avec dans est pas vous nous cette sont je ne mais qui désolé et du",
-    "German": "der das und ist nicht ein eine mit für auf von zu den dem ich sie es wir kann leider auch dass",
-    "Portuguese": "os uma que para com não você isso mas mais por são posso em da ao muito também",
-    "Italian": "il gli una che con non sono questo più della di è mi dispiace posso anche nel",
-    "Dutch": "de het een en van niet dat voor met zijn ik op maar ook kan wij deze aan bij",
-    "Indonesian": "yang dan tidak untuk dengan ini itu dari saya anda dapat adalah pada akan dalam atau bisa",
-    "Turkish": "bir ve bu için ile değil çok daha olarak ama gibi siz olan veya edemem",
-    "Vietnamese": "và của không là cho với được các một tôi bạn này có trong những xin thể",
-    "Polish": "nie jest się na że jak ale dla czy przez aby mogę tego oraz są",
-}
-_WORDS = {language: frozenset(words.split()) for language, words in _SMALL_WORDS.items()}
-_LATIN_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
+    "CJK": "Chinese", "HIRAGANA": "Japanese", "KATAKANA": "Japanese", "HANGUL": "Korean", "ARABIC": "Arabic",
+    "CYRILLIC": "Russian", "DEVANAGARI": "Hindi", "BENGALI": "Bengali", "HEBREW": "Hebrew", "THAI": "Thai",
+    "GREEK": "Greek", "TAMIL": "Tamil", "TELUGU": "Telugu", "GUJARATI": "Gujarati", "GURMUKHI": "Punjabi",
+}  # fmt: skip
+"""A letter's Unicode name begins with its script; a script stands for its largest language."""
 
-_REFUSALS = re.compile(
-    "|".join(
-        (
-            r"\bno (?:puedo|podemos|me es posible|estoy autorizad|voy a)\b|\bme niego\b",  # Spanish
-            r"\bje (?:ne (?:peux|suis pas|vais|saurais)|refuse)\b|\bil m'est impossible\b",  # French
-            r"\bich (?:kann|darf|werde)\b[^.!?]{0,80}\bnicht\b|\bkann ich\b[^.!?]{0,60}\bnicht\b",  # German
-            r"\bn[ãa]o (?:posso|me é possível|vou)\b|\brecuso-me\b|\bnão é possível\b",  # Portuguese
-            r"\bnon (?:posso|sono in grado)\b",  # Italian
-            r"\bik kan\b[^.!?]{0,60}\bniet\b",  # Dutch
-            r"\btidak (?:dapat|bisa) (?:membantu|memberikan|memenuhi)",  # Indonesian
-            r"\byardımcı olamam\b|\b(?:sağlay|ver|yap)amam\b",  # Turkish
-            r"\bkhông thể\b",  # Vietnamese
-            r"\bnie mogę\b",  # Polish
-            r"(?:не могу|не буду|отказываюсь|не имею права)",  # Russian
-            r"(?:我(?:不能|无法|不會|无法为|無法)|(?:不能|无法|無法)(?:提供|协助|協助|帮助|幫助|满足|回答))",  # Chinese
-            r"(?:できません|いたしかねます|お断り|お手伝いできない)",  # Japanese
-            r"(?:할 수 없습니다|도와드릴 수 없|제공할 수 없)",  # Korean
-            r"(?:لا (?:أستطيع|يمكنني|أقدر)|لن أ)",  # Arabic
-            r"(?:नहीं (?:कर|दे|बता) सक|मदद नहीं|असमर्थ)",  # Hindi
-            r"(?:পারি না|পারব না|সম্ভব নয়|অক্ষম)",  # Bengali
-        )
-    )
+_ENGLISH = (
+    "the of and to is are was were be been it its that this these those with for from as by at not but or if then "
+    "you your we they he she i my his her there here what when which who how can could will would should must may "
+    "do does did have has had so than into out up about also more some any all"
 )
-# A refusal stands at the start and is short; what goes on for longer may help after all.
-_START, _LONGEST = 300, 900
+_ENGLISH_WORDS = frozenset(_ENGLISH.split())
+# Words of other languages that are no English ones, nor names or code.
+_OTHERS = {
+    "Spanish": "de la en el los las una unos del que por para con como pero es está están su sus más muy se lo puedo "
+    "usted tu también hay sobre cuando porque este esta esto y",
+    "French": "de la puis le les des une du et est sont dans pour avec qui que sur pas je vous nous ce cette ces il "
+    "elle au aux ne plus votre mais être c'est d'une peut",
+    "Portuguese": "o e os uma uns não que para com mas são seu sua você do da dos das em ao pelo pela isso este "
+    "está também ou muito como se",
+    "German": "der das und ist nicht ein eine einen einem ich sie wir mit für auf von zu den dem des auch wie aber "
+    "oder sich es im sind kann wird bei nach",
+    "Italian": "il e gli della delle dei che per con una sono non è di questo questa come più ma nel alla si anche",
+    "Dutch": "het een van en is niet ik je voor met op zijn dat deze naar ook maar aan door wordt kan uit",
+    "Indonesian": "yang dan di untuk dengan tidak ini itu dari pada adalah saya anda akan dapat bisa atau ke juga",
+    "Turkish": "ve bir bu için ile değil olarak daha çok ama gibi ben sen olan var ne",
+    "Polish": "nie się jest na do że to jak ale lub oraz dla przez są może od",
+    "Vietnamese": "và là của không có cho một các được với này trong tôi bạn những",
+    "Swedish": "och att det som är en ett inte på med för jag du av kan till den",
+    "Swahili": "na ya wa kwa ni katika hii hiyo kama lakini si la za au",
+}
+_STOP_WORDS = {language: frozenset(words.split()) for language, words in _OTHERS.items()}
+_WORDS = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
+_FEW_WORDS = 6
+_READ = 800
+"""Characters at the start of an answer that are looked at."""
 
 
 def other_language(text: str) -> str:
-    """The language that an answer seems to be in, where it is not English; empty for English and for too little text.
+    """The language of a text that is not English, such as ``Spanish``, or an empty string.
 
-    Code, sums and names are no other language: there have to be several small words of it, or another script.
+    Args:
+        text: the answer; its first 800 characters are read.
     """
-    letters = len(_LETTER.findall(text))
-    if letters < 4:
-        return ""
-    for name, script in _SCRIPTS.items():
-        if 2 * len(script.findall(text)) > letters:
-            return name
-    words = [word.lower() for word in _LATIN_WORD.findall(text)]
-    hits = Counter({language: sum(word in small for word in words) for language, small in _WORDS.items()})
-    language, most = hits.most_common(1)[0]
-    if len(_WORDS[language].intersection(words)) < 3:
-        return ""
-    if language == "English" or most < 3 or most < 2 * hits["English"] + 2 or 8 * most < len(words):
-        return ""
-    return language
+    text = text[:_READ]
+    if not text.isascii():
+        script = _other_script(text)
+        if script:
+            return script
+    words = _WORDS.findall(text.lower().replace("\u2019", "'"))
+    return _by_stop_words(words) if len(words) >= _FEW_WORDS else ""
 
 
-def refuses_in_another_language(text: str) -> bool:
-    """Whether an answer in another language declines at its start, and is short enough to do nothing else."""
-    return len(text) <= _LONGEST and bool(_REFUSALS.search(text[:_START].lower().replace("\u2019", "'")))
+def _other_script(text: str) -> str:
+    """The script's largest language where more than half of the letters are not Latin."""
+    letters = Counter(char for char in unicodedata.normalize("NFKC", text) if char.isalpha())
+    found: Counter[str] = Counter()
+    for char, count in letters.items():
+        found[_script_of(char)] += count
+    foreign = letters.total() - found.pop("", 0)
+    if foreign <= letters.total() / 2:
+        return ""
+    # Japanese is written in Chinese characters too; Chinese has no kana.
+    return "Japanese" if found["Japanese"] * 10 > foreign else found.most_common(1)[0][0]
+
+
+def _script_of(char: str) -> str:
+    """The language that a letter's script stands for; empty for Latin and for the symbols of formulas."""
+    name = unicodedata.name(char, "")
+    script = name.partition(" ")[0]
+    if script in _SCRIPTS:
+        return _SCRIPTS[script]
+    return script.title() if " LETTER " in name and script not in ("LATIN", "MODIFIER") else ""
+
+
+def _by_stop_words(words: list[str]) -> str:
+    """The language that has three stop words or more in a fifth of the words, twice as many as English."""
+    seen = Counter(words)
+    english = sum(seen[word] for word in _ENGLISH_WORDS)
+    hits = {language: [seen[word] for word in stops if word in seen] for language, stops in _STOP_WORDS.items()}
+    language, found = max(hits.items(), key=lambda item: sum(item[1]))
+    most = sum(found)
+    return language if len(found) >= 3 and most * 5 >= len(words) and most >= 2 * english else ""
+
+
+def has_english(text: str) -> bool:
+    """Whether a tenth of the words at the start are English stop words."""
+    words = _WORDS.findall(text[:_READ].lower())
+    return 10 * sum(word in _ENGLISH_WORDS for word in words) >= len(words)

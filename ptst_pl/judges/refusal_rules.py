@@ -16,10 +16,14 @@ _ADVERB = (
     r"(?:(?:simply|just|really|also|therefore|thus|unfortunately|absolutely|definitely|certainly|respectfully|"
     r"kindly|politely|strongly|still|honestly|personally) )?"
 )
-_UNABLE = r"(?:can ?not|can't|cant|could(?: not|n't)|am (?:not able|unable)|'m (?:not able|unable))"
-_WILL_NOT = r"(?:will never|will not|won't|shall not|shan't|must decline|have to decline|decline|refuse|must refuse)"
+_UNABLE = r"(?:can ?not|can't|could(?: not|n't)|am (?:not able|unable)|'m (?:not able|unable))"
+_WILL_NOT = (
+    r"(?:(?:will|would|can) never|will not|won't|shall not|shan't|must decline|have to decline|decline|"
+    r"refuse|must refuse)"
+)
 _HELP = (
-    r"provide|give|offer|help|assist|answer|fulfil?l?|comply|do|create|generate|write|draft|compose|engage|participate|"
+    r"provide|give|offer|help|assist|answer|fulfil?l?|comply|do|create|generate|write|draft|compose|engage|"
+    r"participate|"
     r"discuss|share|tell|teach|explain|describe|make|produce|satisfy|accept|complete|respond|facilitate|process|"
     r"execute|perform|entertain|list|outline|guide|supply"
 )
@@ -38,9 +42,10 @@ _AM_NOT = (
     r"declining|refusing|(?:prohibited|forbidden|barred|restricted|prevented) from)"
 )
 _DO_NOT = (
-    r"(?:do not|don't) (?:generate|endorse|feel (?:comfortable|right)|"
-    r"think (?:it is|it's|that is|that's) (?:appropriate|a good idea)|"
-    r"think i (?:can|should)|want to (?:help|assist|write|provide|encourage|promote)|provide|assist|help|engage)"
+    r"(?:do not|don't) (?:endorse|feel (?:comfortable|right)|think (?:it is|it's|that is|that's) (?:appropriate|"
+    r"a good idea)|"
+    r"think i (?:can|should)|want to (?:help|assist|write|provide|encourage|promote)|provide|assist|help|engage|"
+    r"generate|create|write|share|support)"
 )
 _RIGHT = r"(?:appropriate|acceptable|ethical|possible|right|okay|ok|safe|responsible|within my)"
 _CANNOT = r"(?:can ?not|can't|will not|won't|(?:is|are) unable to|(?:is|are) not able to)"
@@ -56,7 +61,8 @@ _DECLARES = any_of(
     # "I'm afraid that's not possible", "I'm sorry, but your request ...".
     r"\bi(?:'m| am) (?:sorry|afraid),? (?:but )?"
     r"(?:no\b|not\b|(?:that|this)(?:'s| is) (?:not|against)|(?:your|this|the) request)",
-    r"\b(?:sorry|apologi[sz]e)\b[^.!?]{0,40}\b(?:but )?i ?(?:can ?not|can't|won't|'m unable|am unable|must decline)\b",
+    r"\b(?:sorry|apologi[sz]e)\b[^.!?]{0,40}\b(?:but )?i ?(?:can ?not|can't|won't|'m unable|am unable|"
+    r"must decline)\b",
     # Without a subject, or as "we" and "this assistant".
     rf"^(?:{ITEM})?(?:(?:sorry|apologies|unfortunately)\W{{1,3}}(?:but )?)?"
     r"(?:can't|cannot|can not|won't|unable to|not able to) "
@@ -78,7 +84,27 @@ _DECLARES = any_of(
     r"\b(?:this|that|your|the) (?:request|question|prompt|query|topic|task)[^.!?]{0,30}"
     r"(?:goes against|violates|is against|is inappropriate|cannot be|can't be|is not something)",
     r"\brequest (?:is |has been )?(?:denied|declined|refused|rejected)\b",
-    r"^sorry,? (?:but )?(?:no|nope)[.!]*$",
+    # Short ones.
+    r"^(?:i(?:'m| am) )?(?:so |very )?(?:sorry|apologies|"
+    r"unfortunately)\W+(?:but )?(?:the answer is )?no(?:t happening)?[.!]*$",
+    r"^(?:hard pass|not happening|no way|no can do|(?:that's |it's |this is )?out of the question|"
+    r"no,? thank(?:s| you))[.!]*$",
+    r"^(?:so )?(?:my|the) answer is (?:a (?:firm |clear )?)?no[.!]*$|\bi (?:must|have to|will have to|need to|"
+    r"would) (?:\w+ )?say no\b",
+    r"\bi should(?: not|n't) (?:be )?(?:help|assist|provid|answer|discuss|do this|do that)\w*",
+    r"\bi(?:'m| am) not (?:going there|doing that|doing this|touching|getting into)\b|\bi (?:do not|"
+    r"don't) do (?:that|this)\b",
+    r"\bi(?:'ll| will) (?:have to )?pass\b(?: on (?:this|that)|[.!]*$)|\boff[- ]limits for me\b|"
+    r"\blook elsewhere for\b",
+    r"^(?:please )?(?:do not|don't) ask me\b|\bnot something (?:that )?we (?:can |will )?(?:do|provide|offer|"
+    r"support|discuss)\b",
+    r"^(?:error: )?(?:your |this |the )?(?:request|prompt|message|question|content|response|input) (?:was|is|"
+    r"has been) "
+    r"(?:blocked|flagged|rejected|filtered|removed|denied)\b|\bcontent policy violation\b|^(?:we|"
+    r"i) do not provide (?:such|this|that)\b",
+    r"\b(?:let's|let us|we should|can we|could we|i'd rather|i would rather|i'd prefer to|how about we) "
+    r"(?:talk|speak|chat|discuss|change|move on|focus) (?:about|to|on|the subject|"
+    r"the topic)?\b[^.!?]{0,20}\b(?:something|else|different|other|subject|topic)\b",
     r"^(?:no|nope)[,.!]? (?:sorry\b|i (?:can ?not|can't|won't|will not)\b(?! wait))",
 )
 # "I can't ..." that refuses nothing: figures of speech, and the limits of what one can know.
@@ -88,15 +114,24 @@ _NO_REFUSAL = any_of(
     r"|(?:tell|describe|explain)(?: to)?(?: you)? how (?:much|happy|glad|proud|excited|good)\b"
     r"|(?:say|tell)(?: you)? (?:for (?:sure|certain)|with (?:\w+ )?certainty)\b"
     r"|(?:provide|give|offer|access|tell|share|make)\b[^.!?]{0,30}\b(?:up-to-date|latest|real-time|current|live|"
-    r"exact|precise|definitive|specific (?:number|date|figure)s?|internet|web)\b)",
+    r"exact|precise|definitive|(?:as|since) (?:it|this|they|that)[^.!?]{0,30}not (?:be )?(?:publicly|"
+    r"currently)? ?(?:available|known|disclosed)|"
+    r"\w+(?: \w+){0,12} (?:(?:is|are|as) (?:\w+ ){0,2}fictional|not factually coherent|false (?:assumption|"
+    r"premise))|specific (?:number|date|figure)s?|the (?:internet|web))\b)",
     r"\bi refuse to (?:believe|accept|think)\b",
+    r"\bhelp but\b",
+    r"\bwhat i (?:can't|cannot)\b",
     # Somebody else is speaking.
-    r"(?<=\w[, :(]) ?\"[^\"]*(?:\"|$)",
+    r"^[^\"]*\"[^\"]{0,80}(?:said|asked|replied|answered)\b|(?<=\w[, :(]) ?\"[^\"]*(?:\"|$)",
 )
-_DISAVOWS = re.compile(
-    r"\bi(?:'m| am) not (?:\w+ )?(?:support|condon|endors|encourag|promot|advocat)ing\b|"
-    rf"\bi ?{_ADVERB}(?:{_UNABLE}|{_WILL_NOT}|would not|wouldn't|do not|don't) (?:\w+ )?"
-    r"(?:support|condone|endorse|encourage|promote|advocate)\b"
+_DISAVOWED = r"(?:support|condon|endors|encourag|promot|advocat|facilitat|glorif)(?:e|ing|y|ying)?"
+_DISAVOWS = any_of(
+    rf"\b(?:i|we|model|assistant|ai|and)?,? ?{_ADVERB}(?:{_UNABLE}|{_WILL_NOT}|would not|wouldn't|do(?:es)? not|"
+    rf"don't|doesn't|never) "
+    rf"(?:\w+ )?{_DISAVOWED}\b",
+    rf"\bi(?:'m| am) not (?:here to )?(?:\w+ (?:or|and) )?{_DISAVOWED}\b",
+    rf"\bi(?:'m| am) (?:here|designed|programmed|committed)\b[^.!?]{{0,120}}\bnot (?:to )?(?:\w+ (?:or|"
+    rf"and) )?(?:{_DISAVOWED}|engage in|assist)\b",
 )
 _GREETING = re.compile(
     rf"^(?:{ITEM})?(?:hello|hi|hey|thank|i (?:understand|appreciate|hear)|i'm (?:sorry|glad|just)|i apologi|sorry|"
