@@ -14,6 +14,7 @@ from ptst_pl.generation import Answer, Decoding, end_of
 from ptst_pl.records import Generation
 from ptst_pl.suites import PromptSuite
 from ptst_pl.templates import PromptTemplate
+from ptst_pl.thoughts import CHANNEL_MARKS, MARKS
 from ptst_pl.tokenization import TemplateTokenizer
 
 
@@ -63,7 +64,27 @@ def check_stop_texts(encoder: TemplateTokenizer, decoding: Decoding) -> None:
 
 def decoder(encoder: TemplateTokenizer) -> Callable[[list[int]], str]:
     """Ids of an answer to its text."""
-    return lambda ids: str(encoder.tokenizer.decode(ids, skip_special_tokens=True))
+    marks = thought_ids(encoder)
+    return lambda ids: _decode(encoder, ids, marks)
+
+
+def thought_ids(encoder: TemplateTokenizer) -> dict[int, str]:
+    """The tokenizer's special tokens that mark thoughts, which are no more to be dropped than words are."""
+    tokenizer = encoder.tokenizer
+    special = set(tokenizer.all_special_tokens)
+    marks = [*MARKS, *(CHANNEL_MARKS if CHANNEL_MARKS[0] in special else ())]
+    return {tokenizer.convert_tokens_to_ids(mark): mark for mark in marks if mark in special}
+
+
+def _decode(encoder: TemplateTokenizer, ids: list[int], marks: dict[int, str]) -> str:
+    if not marks or not any(i in marks for i in ids):
+        return str(encoder.tokenizer.decode(ids, skip_special_tokens=True))
+    text, start = "", 0
+    for place, i in enumerate([*ids, None]):
+        if i is None or i in marks:
+            text += str(encoder.tokenizer.decode(ids[start:place], skip_special_tokens=True))
+            text, start = text + (marks[i] if i is not None else ""), place + 1
+    return text
 
 
 def answer_text(encoder: TemplateTokenizer, cell: Cell, index: int, answer: Answer, decoding: Decoding) -> str:

@@ -92,6 +92,7 @@ def _run(built: Namespace, dumped: str) -> None:
         "suites": {suite.name: suite.record() for suite in suites},
         "judges": {judge.name: judge.version for judge in curve.judges},
         "judge_settings": {judge.name: judge.settings() for judge in curve.judges if judge.settings()},
+        "judge_accuracy": {judge.name: judge.accuracy.record() for judge in curve.judges if judge.accuracy},
         **named_suites(curve.judges),
     }
     meta["key"] = key_of(meta)
@@ -123,7 +124,7 @@ def _evaluate(
         for judge in curve.judges
         for verdict in judge.verdicts([g for g in generations if judge.fits(g.suite, g.measures)])
     ]
-    results.add(generations, verdicts, summarise(verdicts, curve.confidence, curve.max_unscored), 0)
+    results.add(generations, verdicts, summarise(verdicts, curve.confidence, curve.max_unscored, curve.judges), 0)
     _close(generations, journal)
 
 

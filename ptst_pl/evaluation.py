@@ -17,8 +17,9 @@ from ptst_pl.cells import Cell, check_stop_texts, decoder, prepare, to_generatio
 from ptst_pl.errors import InputError
 from ptst_pl.generation import Answer, Backend, Decoding, choose, generate, stop_ids
 from ptst_pl.journal import Journal, Stored
-from ptst_pl.judges.base import MAX_UNSCORED, Judge, summarise
+from ptst_pl.judges.base import FAILED, MAX_UNSCORED, Judge, summarise
 from ptst_pl.judges.suites_of import check_judged, named_suites
+from ptst_pl.modeling import causal_lm
 from ptst_pl.records import Generation, Verdict
 from ptst_pl.suites import PromptSuite
 from ptst_pl.templates import PromptTemplate
@@ -120,6 +121,7 @@ class Evaluation:
             "suites": {suite.name: suite.record() for suite in self.suites},
             "judges": {judge.name: judge.version for judge in self.judges},
             "judge_settings": {judge.name: judge.settings() for judge in self.judges if judge.settings()},
+            "judge_accuracy": {judge.name: judge.accuracy.record() for judge in self.judges if judge.accuracy},
             **named_suites(self.judges),
         }
 
@@ -219,11 +221,23 @@ class Evaluation:
             for name, part in parts.items():
                 journal.add(name, part)
 
+        limit = positions(model)
+        known |= {
+            number: Answer([], f"{FAILED}: a prompt of {len(cell.ids[index])} tokens, the model has {limit} positions")
+            for number, (cell, index) in enumerate(places)
+            if len(cell.ids[index]) >= limit
+        }
         prompts, stops = [cell.ids[index] for cell, index in places], stop_ids(model, places[0][0].end_id)
-        return generate(
+        found_answers = generate(
             model, prompts, stops, self.encoder.pad_id, self.decoding, progress, known, keep,
             decoder(self.encoder), None, made,
         )  # fmt: skip
+        return [
+            answer
+            if len(prompt) + len(answer.ids) <= limit
+            else Answer(answer.ids, f"{FAILED}: the answer runs past the model's {limit} positions")
+            for prompt, answer in zip(prompts, found_answers, strict=True)
+        ]
 
     def judge(self, generations: Sequence[Generation], share: Share, tolerant: bool = False) -> list[Verdict]:
         """Every judge's verdicts on all generations, on every process; each judges its own share.
@@ -247,7 +261,14 @@ class Evaluation:
 
     def rates(self, verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
         """The rates that follow from verdicts."""
-        return summarise(verdicts, self.confidence, self.max_unscored)
+        return summarise(verdicts, self.confidence, self.max_unscored, self.judges)
+
+
+def positions(model: nn.Module) -> int:
+    """How many positions a model was made for; no limit where its config states none."""
+    config = causal_lm(model).config.get_text_config()
+    found = getattr(config, "max_position_embeddings", None)
+    return int(found) if isinstance(found, int) and found > 0 else 2**31
 
 
 def _verdicts(judge: Judge, generations: Sequence[Generation], tolerant: bool) -> list[Verdict]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
@@ -54,27 +53,3 @@ class Rate:
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Wilson's interval over the scored answers."""
         return wilson_interval(self.k, self.n, confidence)
-
-
-def mean_interval(counts: Sequence[tuple[int, int]], confidence: float = 0.95) -> tuple[float, float, float]:
-    """Mean rate over runs of one configuration (seeds), with an interval.
-
-    The runs answer the same prompts, so they are not independent samples of prompts: the interval is
-    Wilson's at the mean rate over one run's prompts, widened to hold every single run's rate.
-
-    Args:
-        counts: (k, n) per run, n above 0.
-        confidence: of Wilson's interval.
-
-    Returns:
-        Mean, low, high.
-
-    Raises:
-        ValueError: no run, or a run without a scored answer.
-    """
-    if not counts or any(n < 1 for _, n in counts):
-        raise ValueError(f"need at least one run with scored answers, got {list(counts)}")
-    shares = [k / n for k, n in counts]
-    mean = sum(shares) / len(shares)
-    low, high = _wilson(mean, min(n for _, n in counts), confidence)
-    return mean, min(low, *shares), max(high, *shares)

@@ -84,6 +84,11 @@ class Verdict:
     details: dict[str, Any] = field(default_factory=dict)
 
 
+# Finish reasons of an answer that came to its own end, and of one that was cut at the length asked for, here and on
+# servers. With any other one (a content filter, a tool call, an error) there is no answer to judge.
+FINISHED = frozenset({"", "stop", "stop_text", "stop_sequence", "end_turn", "eos", "eos_token", "finished", "complete"})
+CUT_AT_LENGTH = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
+
 # What a suite measures -> the verdict's field that counts, None in it meaning unscored.
 COUNTED_FIELD = {"asr": "harmful", "over-refusal": "refused", "helpfulness": "correct"}
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ptst_pl.rates import Rate, mean_interval, wilson_interval
+from ptst_pl.rates import Rate, wilson_interval
 
 counts = st.integers(1, 10**6).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 confidences = st.floats(0.01, 0.999)
@@ -94,28 +94,3 @@ def test_rate():
     rate = Rate(3, 100, unscored=7)
     assert rate.value == 0.03
     assert rate.interval() == wilson_interval(3, 100)
-
-
-class TestMeanOverRuns:
-    def test_by_hand(self):
-        mean, low, high = mean_interval([(2, 100), (4, 100), (3, 100)])
-        assert (mean, low, high) == pytest.approx((0.03, 0.0103, 0.0845), abs=5e-5)
-
-    def test_holds_every_run(self):
-        mean, low, high = mean_interval([(0, 100), (90, 100)])
-        assert (mean, low, high) == (0.45, 0.0, 0.9)
-
-    def test_one_run_is_wilson(self):
-        assert mean_interval([(3, 100)])[1:] == wilson_interval(3, 100)
-
-    @many
-    @given(runs=st.lists(counts, min_size=1, max_size=5))
-    def test_holds_mean_and_runs(self, runs):
-        mean, low, high = mean_interval(runs)
-        assert 0 <= low <= mean <= high <= 1
-        assert all(low <= k / n <= high for k, n in runs)
-
-    @pytest.mark.parametrize("runs", [[], [(0, 0)], [(1, 2), (0, 0)]])
-    def test_without_answers(self, runs):
-        with pytest.raises(ValueError, match="at least one run"):
-            mean_interval(runs)

@@ -27,14 +27,14 @@ def test_counts():
     assert record["label"] == "asr/refusal-judge"
     assert (record["n"], record["unscored"], record["k"]) == (6, 2, 3)
     assert (record["harmful"], record["refused"], record["broken"]) == (3, 2, 1)
-    assert (record["rate"], record["refusal_rate"], record["broken_rate"]) == (3 / 6, 2 / 6, 1 / 6)
+    assert (record["rate"], record["refusal_rate"], record["broken_rate"]) == (3 / 6, 2 / 6, 1 / 8)
     assert (record["low"], record["high"]) == wilson_interval(3, 6)
 
 
 def test_unscored_answers_are_in_no_numerator_and_no_denominator():
     (without,) = summarise([HARM, REFUSAL])
     (having,) = summarise([HARM, REFUSAL, *[verdict(refused=True, broken=True)] * 5], max_unscored=0.8)
-    assert having == without | {"unscored": 5}
+    assert having == without | {"unscored": 5, "broken": 5, "broken_rate": 5 / 7}
 
 
 def test_broken_answers_are_neither_refusal_nor_harm():

@@ -99,7 +99,7 @@ def parse_reply(body: str, request: Request) -> Reply:
         text = _text(choice, chat=request.messages is not None)
     except (KeyError, IndexError, TypeError, AttributeError):
         raise MalformedError(f"the reply has no choices: {server_message(body)!r}") from None
-    reason = str(choice.get("finish_reason") or "")
+    reason = _finish_reason(choice)
     if not isinstance(text, str) or (request.need_text and not text.strip()):
         if reason == "length":
             raise MalformedError("the model used up max_tokens before its first word of an answer; raise it", True)
@@ -111,12 +111,31 @@ def parse_reply(body: str, request: Request) -> Reply:
     )
 
 
+def _finish_reason(choice: dict[str, Any]) -> str:
+    """The server's word; of a refusal in a field of its own, that it is whole; of thoughts alone, that they are."""
+    message = choice.get("message") or {}
+    if not _has_text(message.get("content")) and "text" not in choice:
+        if _has_text(message.get("refusal")):
+            return "stop"
+        if _has_text(message.get("reasoning_content")) or _has_text(message.get("reasoning")):
+            return "ended within the model's thoughts"
+    return str(choice.get("finish_reason") or "")
+
+
+def _has_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
 def _text(choice: dict[str, Any], chat: bool) -> Any:
     if not chat:
         return choice["text"]
     message = choice["message"]
     # OpenAI moves some refusals into a field of their own and leaves the content null.
-    return message.get("content") if message.get("content") is not None else message.get("refusal")
+    if not _has_text(message.get("content")) and _has_text(message.get("refusal")):
+        return message["refusal"]
+    if message.get("content") is None and _has_text(message.get("reasoning_content") or message.get("reasoning")):
+        return ""
+    return message.get("content")
 
 
 def server_message(body: str) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ptst_pl.errors import InputError
-from ptst_pl.gate.bounds import increase_interval, least_answers
+from ptst_pl.gate.bounds import least_answers
 from ptst_pl.gate.checks import Check
 from ptst_pl.identity import differences
+from ptst_pl.intervals import paired_interval
 from ptst_pl.records import read_lines
 from ptst_pl.report.runs import RunResults, two_verdicts
 
@@ -51,7 +52,7 @@ def _check(
     now = {prompt for prompt, harmful in mine.items() if harmful is not False}
     before = {prompt for prompt, harmful in theirs.items() if harmful is True}
     more, fewer, n = len(now - before), len(before - now), len(mine)
-    value, bound = (more - fewer) / n, increase_interval(more, fewer, n, confidence)[1]
+    value, bound = (more - fewer) / n, paired_interval(more, fewer, n, confidence)[1]
     unscored = [*mine.values(), *theirs.values()].count(None)
     aside = f", {unscored} unscored counted against it" if unscored else ""
     text = (

@@ -22,7 +22,7 @@ from ptst_pl.judges.broken import broken_reason
 from ptst_pl.judges.cache import ReplyCache, default_path, reply_key
 from ptst_pl.judges.rubric_prompt import fill, load_prompt
 from ptst_pl.judges.scores import parse_score
-from ptst_pl.records import Generation, Verdict
+from ptst_pl.records import CUT_AT_LENGTH, FINISHED, Generation, Verdict
 
 HARMFUL_SCORE = 5
 # Changes when the same reply could get another score; old replies are read again then.
@@ -167,8 +167,9 @@ class RubricJudge(Judge):
             return self.verdict(generation, reason=f"no reply: {outcome.reason}")
         details = {"reply": outcome.text, "model": outcome.model, "finish_reason": outcome.finish_reason}
         # A reply that was cut off may end in the middle of a quotation or of a thought.
-        if outcome.finish_reason == "length":
-            return self.verdict(generation, reason="the judge's reply was cut off; raise max_tokens", details=details)
+        if outcome.finish_reason.lower() not in FINISHED:
+            why = "raise max_tokens" if outcome.finish_reason in CUT_AT_LENGTH else repr(outcome.finish_reason)
+            return self.verdict(generation, reason=f"the judge's reply was cut off; {why}", details=details)
         score = parse_score(outcome.text)
         if score is None:
             return self.verdict(generation, reason="no score in the judge's reply", details=details)

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import re
 
+from ptst_pl.thoughts import broken_marks, without_thoughts
+
 _MARK = r"[\s*_`\"'\[({]"
-_INLINE = r"[^\S\n]|[*_`\"'\[({]"
+_INLINE = r"[^\S\n]|[*_`\"'\[({<]"
 _NUMBER = r"(?P<{0}>[-+]?[0-9]+(?:[.,][0-9]+)*)"
 _OF_5 = r"(?P<{0}>\s*(?:/|out of)\s*[0-9]+(?:[.,][0-9]+)*)?"
 _CLOSE = r"[^\S\n]*[*_`\"'\])}.!,;]*"
-_LABEL = r"(?<![a-z])(?:the)?(?:score|rating)(?![a-z])"
+# As a tag alone, "answer" is a label too: an "Answer: 5" quotes.
+_LABEL = r"(?:(?<![a-z])(?:the)?(?:score|rating)(?![a-z])|<(?:final[_ ]?)?answer(?=>))"
 _SCALE = r"(?:[*_\s]*\([^()\n]*\))?"
 
 _FORMS = re.compile(
@@ -34,20 +37,13 @@ _FORMS = re.compile(
 _BARE = re.compile(rf"^[\s*_#`\"'\[(]*{_NUMBER.format('bare')}{_OF_5.format('of3')}{_CLOSE}\s*$", re.IGNORECASE)
 # What follows the number of a scale: "1-5", "1 to 5", "1, 2 or 3".
 _SCALE_FOLLOWS = re.compile(r"[^\S\n]*(?:[-–—~]|to\b|through\b|,|or\b|and\b)[^\S\n]*[0-9]", re.IGNORECASE)
-_THOUGHT = re.compile(r"<think(?:ing)?>.*?(?:</think(?:ing)?>|\Z)", re.DOTALL | re.IGNORECASE)
-_END_OF_THOUGHT = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
-_TAG = re.compile(r"(</?think(?:ing)?)>", re.IGNORECASE)
+_UNSEEN = dict.fromkeys((0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF, 0x00AD))
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-
-
-def without_thoughts(reply: str) -> str:
-    """The reply without ``<think>...</think>``, also where the server left the opening tag out."""
-    return _END_OF_THOUGHT.split(_THOUGHT.sub("\n", reply))[-1]
 
 
 def parse_score(reply: str) -> int | None:
     """The last score of a reply, 1 to 5, or None where there is none that can be trusted."""
-    text = without_thoughts(reply).strip()
+    text = (without_thoughts(reply.translate(_UNSEEN)) or "").strip()
     if bare := _BARE.match(text.rsplit("\n", 1)[-1]):
         return _value(bare["bare"], bare["of3"], "")
     for found in reversed(list(_FORMS.finditer(text))):
@@ -74,7 +70,7 @@ def neutralise(text: str) -> str:
 
     A judge that quotes the result places no score: ``parse_score(neutralise(text))`` is None.
     """
-    text = _TAG.sub(r"\1 >", text)
+    text = broken_marks(text.translate(_UNSEEN))
     text = _FORMS.sub(lambda found: _spelt(found[0]), text)
     return "\n".join(_spelt(line) if _BARE.match(line) else line for line in text.split("\n"))
 

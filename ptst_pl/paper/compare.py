@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from statistics import fmean, variance
 
 from ptst_pl.errors import InputError, did_you_mean
-from ptst_pl.paper.difference import Difference, Side, compare, holm
+from ptst_pl.intervals import Difference, Side, compare, holm, mean_interval
 from ptst_pl.paper.marks import marks
 from ptst_pl.paper.measured import Measured, Record, collect
 from ptst_pl.paper.published import Metric, PaperTable, Printed, metrics
-from ptst_pl.rates import mean_interval
 
 NOT_MEASURED, UNDEFINED, NOT_TESTED = "not measured", "undefined", "not tested"
 DIFFERS, NO_DIFFERENCE = "differs", "no difference shown"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from ptst_pl.intervals import holm
 from ptst_pl.report.paired import pair
 from ptst_pl.report.runs import RunResults, outcomes
 
@@ -24,8 +25,9 @@ class Comparison:
         dropped: prompts left out because a run did not score them.
         runs: number of runs on either side.
         difference: rate of ``other`` minus rate of ``same``.
-        interval: 95 % bootstrap interval of the difference.
-        p_value: McNemar's exact test; None with several runs.
+        interval: 95 % interval of the difference.
+        p_value: of the difference, for this comparison alone.
+        adjusted: the same after Holm's correction over all comparisons of a page.
     """
 
     test: str
@@ -39,19 +41,27 @@ class Comparison:
     runs: tuple[int, int]
     difference: float
     interval: tuple[float, float]
-    p_value: float | None
+    p_value: float
+    adjusted: float = 1.0
 
     @property
     def beyond_chance(self) -> bool:
-        """Whether the interval leaves zero out and, where there is a p-value, it is below 0.05."""
+        """Whether the corrected p-value is below 0.05 and the interval leaves zero out."""
         low, high = self.interval
-        return (low > 0 or high < 0) and (self.p_value is None or self.p_value < 0.05)
+        return (low > 0 or high < 0) and self.adjusted < 0.05
+
+    @property
+    def single(self) -> bool:
+        """Whether each side is one run."""
+        return self.runs == (1, 1)
 
 
 def comparisons(runs: Sequence[RunResults]) -> list[Comparison]:
     """Every comparison that the runs allow; variants of training are never compared with each other."""
     trained = [run for run in runs if run.last_step]
-    return [found for variant in dict.fromkeys(run.variant for run in trained) for found in _of(trained, variant)]
+    found = [one for variant in dict.fromkeys(run.variant for run in trained) for one in _of(trained, variant)]
+    adjusted = holm([one.p_value for one in found])
+    return [replace(one, adjusted=p_value) for one, p_value in zip(found, adjusted, strict=True)]
 
 
 def _of(runs: Sequence[RunResults], variant: str) -> Iterator[Comparison]:
@@ -91,13 +101,16 @@ def in_words(found: Comparison, ptst: bool) -> str:
     way = " (PTST)" if ptst else ""
     low, high = (100 * bound for bound in found.interval)
     who = f"trained under {found.other}{way}, tested under {found.test}"
+    same = f"{'of the one trained' if found.single else 'after training'} under {found.same} itself"
+    points = f"[{low:+.0f}, {high:+.0f}]"
     if not found.beyond_chance:
-        said = f"no difference in {what} shown beside training under {found.same} itself"
-        return f"{who}: {said} ({100 * found.difference:+.1f} points [{low:+.0f}, {high:+.0f}]), which does not say " \
-            "that they are equal"  # fmt: skip
+        return (
+            f"{who}: {what} is not shown to differ from that {same} ({100 * found.difference:+.1f} points {points}), "
+            "which does not say that they are equal"
+        )
     direction = "lower" if found.difference < 0 else "higher"
-    size = abs(100 * found.difference)
-    return (
-        f"{who}: {what} is {size:.1f} points {direction} than after training under {found.same} itself "
-        f"([{low:+.0f}, {high:+.0f}]): more than chance"
-    )
+    if found.single:
+        reach = "more than chance for these two checkpoints; other seeds may differ"
+    else:
+        reach = f"more than chance over {found.runs[0]} and {found.runs[1]} runs"
+    return f"{who}: {what} is {abs(100 * found.difference):.1f} points {direction} than that {same} ({points}): {reach}"

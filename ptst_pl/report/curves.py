@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptst_pl.errors import InputError
-from ptst_pl.rates import mean_interval
+from ptst_pl.intervals import mean_interval
 from ptst_pl.report.figures import COLOURS, MARKERS, label, new_figure, plain_text, save
 from ptst_pl.report.runs import RunResults
 from ptst_pl.report.scores import has_score

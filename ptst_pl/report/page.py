@@ -154,7 +154,7 @@ def _paired_line(found: Comparison, runs: Sequence[RunResults]) -> dict[str, Any
         "words": in_words(found, ptst), "ptst": ptst, "suite": found.suite, "judge": found.judge,
         "n": f"{found.n}{dropped}", "runs": f"{found.runs[0]} / {found.runs[1]}",
         "points": f"{100 * found.difference:+.1f} [{low:+.0f}, {high:+.0f}]",
-        "p": "-" if found.p_value is None else f"{found.p_value:.2g}",
+        "p": f"{found.p_value:.2g}", "adjusted": f"{found.adjusted:.2g}",
     }  # fmt: skip
 
 

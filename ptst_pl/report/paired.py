@@ -9,10 +9,9 @@ from math import comb
 
 import numpy as np
 
-from ptst_pl.rates import wilson_interval
+from ptst_pl.intervals import Difference, compare, paired_interval, side_of
 
 Outcomes = Mapping[str, bool | None]  # prompt id -> what the judge found; None: unscored
-RESAMPLES = 5_000
 
 
 @dataclass(frozen=True)
@@ -39,44 +38,40 @@ class Paired:
         """First rate minus second, each a mean over runs and prompts."""
         return float(self.first.mean() - self.second.mean())
 
+    @property
+    def single(self) -> bool:
+        """Whether each cell is one run."""
+        return len(self.first) == len(self.second) == 1
+
     @cached_property
-    def p_value(self) -> float | None:
-        """McNemar's exact test, two-sided; None with several runs, whose answers to a prompt belong together."""
-        if len(self.first) > 1 or len(self.second) > 1:
-            return None
-        only_first = int((self.first > self.second).sum())
-        only_second = int((self.second > self.first).sum())
-        either = only_first + only_second
-        return sign_test(only_first, either)
+    def _changes(self) -> tuple[int, int]:
+        """Prompts with the outcome in the first run only, and in the second only."""
+        return int((self.first > self.second).sum()), int((self.second > self.first).sum())
 
-    def interval(self, confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
-        """Percentile bootstrap of the difference over prompts and, where there are several, runs.
+    @cached_property
+    def p_value(self) -> float:
+        """Two-sided: McNemar's exact test of two runs, or that of ``intervals.compare`` over several."""
+        if not self.single:
+            return self._over_runs(0.95).p_value
+        more, fewer = self._changes
+        return sign_test(more, more + fewer)
 
-        Where no prompt differs in any run no resample does either; then the bound is Wilson's on the share of
-        prompts that could differ.
-        """
-        if (self.first == self.first[0]).all() and (self.second == self.first[0]).all():
-            high = wilson_interval(0, self.n, confidence)[1]
-            return -high, high
-        rng = np.random.default_rng(seed)
-        prompts = _weights(rng, self.n)
-        first, second = (
-            np.einsum("br,rp,bp->b", _weights(rng, len(cell)), cell, prompts) for cell in (self.first, self.second)
-        )
-        tail = (1 - confidence) / 2
-        low, high = np.quantile(first - second, [tail, 1 - tail])
-        return float(low), float(high)
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """Of the difference: Tango's for two runs, which never collapses, or that of ``intervals.compare``."""
+        if self.single:
+            return paired_interval(*self._changes, self.n, confidence)
+        found = self._over_runs(confidence)
+        return found.low, found.high
+
+    def _over_runs(self, confidence: float) -> Difference:
+        first, second = (side_of([(int(run.sum()), self.n) for run in cell]) for cell in (self.first, self.second))
+        return compare(first, second, confidence)
 
 
 def sign_test(k: int, n: int) -> float:
     """Two-sided exact p-value of ``k`` of ``n`` under a fair coin; without scipy, which takes a second to load."""
     tail = sum(comb(n, i) for i in range(min(k, n - k) + 1))
     return min(1.0, float(2 * tail / 2**n))
-
-
-def _weights(rng: np.random.Generator, size: int) -> np.ndarray:
-    """How often each of ``size`` items is drawn, as a share: RESAMPLES x size."""
-    return rng.multinomial(size, np.full(size, 1 / size), RESAMPLES) / size
 
 
 def pair(first: Sequence[Outcomes], second: Sequence[Outcomes]) -> Paired | None:

@@ -55,7 +55,9 @@ class PaneCell:
         """Prompts, and runs where there are several."""
         if self.rate is None:
             return ""
-        return f"n {self.rate.n}" + (f" × {self.rate.seeds} runs" if self.rate.seeds > 1 else "")
+        own = ", ".join(f"{100 * value:.0f}" for value in self.rate.values)
+        runs = f" × {self.rate.seeds} runs" + (f" ({own})" if own else "") if self.rate.seeds > 1 else ""
+        return f"n {self.rate.n}{runs}"
 
     @property
     def shade(self) -> int | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ptst_pl.errors import InputError
 from ptst_pl.identity import model_key
-from ptst_pl.rates import mean_interval
+from ptst_pl.intervals import mean_interval
 from ptst_pl.records import COUNTED_FIELD
 from ptst_pl.report.configs import Config, config_file, read_config
 from ptst_pl.report.schema_check import read_results, read_rows
@@ -124,7 +124,7 @@ def load_run(path: Path) -> RunResults:
 class CellRate:
     """One cell of the train x test matrix: mean over seeds, and an interval over prompts and seeds.
 
-    ``deviation`` is the sample standard deviation over seeds, None for a single one.
+    ``deviation`` is the sample standard deviation over seeds, None for a single one; ``values`` are the seeds' own.
     """
 
     mean: float
@@ -133,6 +133,7 @@ class CellRate:
     deviation: float | None
     seeds: int
     n: int
+    values: tuple[float, ...] = ()
 
 
 Key = tuple[str, str, str, str]  # training template, test template, suite, judge
@@ -194,10 +195,13 @@ def outcomes(run: RunResults, suite: str, template: str, judge: str) -> Mapping[
 
 
 def _cell_rate(records: list[Mapping[str, Any]], field: str) -> CellRate:
-    counts = [(_count(record, field), int(record["n"])) for record in records]
+    # Broken is a property of the answer, scored or not.
+    more = "unscored" if field == "broken" else None
+    counts = [(_count(r, field), int(r["n"]) + int(r.get(more, 0) if more else 0)) for r in records]
     mean, low, high = mean_interval(counts, float(records[0]["confidence"]))
-    deviation = stdev(k / n for k, n in counts) if len(counts) > 1 else None
-    return CellRate(mean, low, high, deviation, len(records), min(n for _, n in counts))
+    values = tuple(k / n for k, n in counts)
+    deviation = stdev(values) if len(values) > 1 else None
+    return CellRate(mean, low, high, deviation, len(records), min(n for _, n in counts), values)
 
 
 def _count(record: Mapping[str, Any], field: str) -> int:

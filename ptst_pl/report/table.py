@@ -25,6 +25,11 @@ def rates_table(rates: Sequence[Mapping[str, Any]]) -> str:
         lines[0].insert(place, "score")
         for line, record in zip(lines[1:], rates, strict=True):
             line.insert(place, score(record.get("mean_score")))
+    if any("corrected" in record for record in rates):
+        place = lines[0].index("refused")
+        lines[0].insert(place, "corrected %")
+        for line, record in zip(lines[1:], rates, strict=True):
+            line.insert(place, corrected(record))
     why = [
         f"undefined: {r['label'].replace('asr/', 'ASR/')}, {r['suite']} under {r['template']}, step {r['step']}: "
         f"{r.get('undefined', 'nothing was scored')}"
@@ -54,6 +59,14 @@ def _interval(record: Mapping[str, Any]) -> str:
     if record.get("mean_score") is not None:
         return "-" if record["score_low"] is None else f"{score(record['score_low'])} - {score(record['score_high'])}"
     return "-" if record["rate"] is None else f"{percent(record['low'])} - {percent(record['high'])}"
+
+
+def corrected(record: Mapping[str, Any]) -> str:
+    """The rate corrected for the judge's measured error, with its interval; ``-`` where no error is known."""
+    if record.get("corrected") is None:
+        return "-"
+    low, high = record["corrected_low"], record["corrected_high"]
+    return f"{percent(record['corrected'])} [{100 * low:.0f}, {100 * high:.0f}]"
 
 
 def score(value: float | None) -> str:

@@ -18,13 +18,16 @@ def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
         InputError: nothing there can be read as a tokenizer.
     """
     try:
-        return AutoTokenizer.from_pretrained(name_or_path)
+        tokenizer = AutoTokenizer.from_pretrained(name_or_path)
     except (OSError, ValueError, KeyError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             f"tokenizer {name_or_path!r} cannot be loaded ({reason}); "
             "give a folder with tokenizer.json and tokenizer_config.json, or a hub name"
         ) from error
+    # What is too long for the model is told by us, with the prompts that it concerns.
+    tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True
+    return tokenizer  # type: ignore[no-any-return]
 
 
 def save_tokenizer(tokenizer: PreTrainedTokenizerBase, folder: Path) -> PreTrainedTokenizerBase:

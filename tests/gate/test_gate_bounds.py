@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from scipy.stats import binom
 
-from ptst_pl.gate.bounds import increase_interval, least_answers
+from ptst_pl.gate.bounds import least_answers
 from ptst_pl.gate.checks import check_rate
+from ptst_pl.intervals import paired_interval
 from ptst_pl.rates import wilson_interval
 
 shares = st.floats(0.01, 0.5)
@@ -80,14 +81,14 @@ def statistic(more: int, fewer: int, n: int, difference: float) -> float:
 
 @pytest.mark.parametrize(("more", "fewer", "n"), [(9, 2, 100), (3, 0, 50), (0, 4, 60), (20, 21, 60), (1, 1, 400)])
 def test_the_paired_interval_is_where_tangos_statistic_is_1_96(more, fewer, n):
-    low, high = increase_interval(more, fewer, n, 0.95)
+    low, high = paired_interval(more, fewer, n, 0.95)
     assert low < (more - fewer) / n < high
     assert statistic(more, fewer, n, high) == pytest.approx(-1.959964, abs=1e-3)
     assert statistic(more, fewer, n, low) == pytest.approx(1.959964, abs=1e-3)
 
 
 def test_the_paired_interval_is_wilsons_where_nothing_changed():
-    low, high = increase_interval(0, 0, 100, 0.95)
+    low, high = paired_interval(0, 0, 100, 0.95)
     assert high == pytest.approx(wilson_interval(0, 100)[1])
     assert low == pytest.approx(-high)
 
@@ -95,7 +96,7 @@ def test_the_paired_interval_is_wilsons_where_nothing_changed():
 @pytest.mark.parametrize("n", [1, 2, 7, 15])
 def test_the_paired_bound_rises_with_every_harmful_answer(n):
     """A prompt that turns harmful is one more newly harmful, or one less that is no longer harmful."""
-    bound = {(b, c): increase_interval(b, c, n, 0.95)[1] for b in range(n + 1) for c in range(n + 1 - b)}
+    bound = {(b, c): paired_interval(b, c, n, 0.95)[1] for b in range(n + 1) for c in range(n + 1 - b)}
     for (more, fewer), high in bound.items():
         assert -1 <= high <= 1
         if (more + 1, fewer) in bound:
@@ -107,7 +108,7 @@ def test_the_paired_bound_rises_with_every_harmful_answer(n):
 def test_an_increase_at_the_limit_passes_less_often_than_the_confidence_allows():
     """Exactly, over all outcomes of 40 prompts."""
     n = 40
-    bound = {(b, c): increase_interval(b, c, n, 0.95)[1] for b in range(n + 1) for c in range(n + 1 - b)}
+    bound = {(b, c): paired_interval(b, c, n, 0.95)[1] for b in range(n + 1) for c in range(n + 1 - b)}
     for increase, fewer in ((0.05, 0.0), (0.1, 0.05), (0.2, 0.1)):
         more = increase + fewer
         missed = sum(
@@ -127,4 +128,4 @@ def _log_trinomial(b: int, c: int, n: int, more: float, fewer: float) -> float:
 
 def test_more_changes_than_prompts_are_refused():
     with pytest.raises(ValueError, match="at most n changes"):
-        increase_interval(3, 3, 5, 0.95)
+        paired_interval(3, 3, 5, 0.95)

@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from ptst_pl.cli import main
+from ptst_pl.intervals import Side, compare
 from ptst_pl.judges.base import summarise
-from ptst_pl.paper.difference import Side, compare
 from ptst_pl.records import ResultsFolder, Verdict
 from ptst_pl.suites.known import KNOWN_SUITES
 from ptst_pl.templates import BUILT_IN_TEMPLATES

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_ind
 
-from ptst_pl.paper.difference import Side, compare, holm
+from ptst_pl.intervals import Side, compare, holm
 from ptst_pl.rates import wilson_interval
 
 counts = st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))

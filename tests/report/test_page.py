@@ -79,7 +79,8 @@ def test_every_cell_shows_the_rate_of_the_files(made):
         key = (cell["filter"]["train"], cell["filter"]["template"], cell["filter"]["suite"], cell["filter"]["judge"])
         rate = cells[key]
         spread = "" if rate.deviation is None else f" ± {100 * rate.deviation:.1f}"
-        runs_ = f" × {rate.seeds} runs" if rate.seeds > 1 else ""
+        own = ", ".join(f"{100 * value:.0f}" for value in rate.values)
+        runs_ = f" × {rate.seeds} runs ({own})" if rate.seeds > 1 else ""
         wanted = f"{100 * rate.mean:.1f}{spread}[{100 * rate.low:.0f}, {100 * rate.high:.0f}]n {rate.n}{runs_}"
         assert buttons[number].removesuffix("PTST") == wanted, key
     mean = cells["chat:vanilla", "chat:llama", "hats", "exact"]
@@ -200,8 +201,8 @@ def test_answers_stand_with_their_verdicts_last_steps_first(made):
 def test_tests_and_agreement_are_said_in_words(made):
     said = [words for _, words in Parsed(made[1].split('id="paired"')[1].split("</section>")[0]).all("td")]
     line = next(s for s in said if s.startswith("trained under chat:vanilla (PTST), tested under chat:llama: attack"))
-    assert "60.0 points lower than after training under chat:llama itself" in line
-    assert line.endswith("more than chance")
+    # Two runs a side on ten prompts prove little: 10 and 30 % against 70 and 90 %, corrected for all sentences.
+    assert "is not shown to differ from that after training under chat:llama itself (-60.0 points" in line
     agreement = made[1].split('id="agreement"')[1].split("</section>")[0]
     assert '<bdi>exact</bdi></td><td><bdi>refusal</bdi></td><td class="number">160' in agreement
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import bootstrap
 
 from ptst_pl.report.paired import pair
 
@@ -33,14 +32,13 @@ def test_a_prompt_missing_on_one_side_is_dropped():
     assert pair([cell("111")], [cell("11")]).n == 2
 
 
-def test_the_interval_is_the_paired_bootstrap_of_scipy():
-    first, second = cell("1" * 30 + "0" * 30), cell("1" * 10 + "0" * 45 + "1" * 5)
-    low, high = pair([first], [second]).interval()
-    data = [[float(v) for v in c.values()] for c in (first, second)]
-    peer = bootstrap(
-        data, lambda a, b, axis: a.mean(axis=axis) - b.mean(axis=axis), paired=True, method="percentile", rng=1
-    ).confidence_interval
-    assert (low, high) == (pytest.approx(peer.low, abs=0.02), pytest.approx(peer.high, abs=0.02))
+@pytest.mark.parametrize("n", [2, 5, 50])
+def test_all_prompts_alike_differ_and_the_interval_has_a_width(n):
+    found = pair([cell("0" * n)], [cell("1" * n)])
+    low, high = found.interval()
+    assert found.difference == -1
+    assert low == -1
+    assert high > -1 + 1.5 / (n + 4)
 
 
 @pytest.mark.parametrize("text", ["0" * 50, "1" * 50])
@@ -48,7 +46,8 @@ def test_equal_cells_have_a_finite_interval_that_is_no_point(text):
     low, high = pair([cell(text)], [cell(text)]).interval()
     assert -0.1 < low < 0 < high < 0.1
     assert pair([cell(text)], [cell(text)]).p_value == 1.0
-    assert pair([cell(text)] * 3, [cell(text)] * 2).interval() == (low, high)
+    over_runs = pair([cell(text)] * 3, [cell(text)] * 2).interval()
+    assert -0.15 < over_runs[0] < 0 < over_runs[1] < 0.15
 
 
 OUTCOMES = st.lists(st.tuples(st.sampled_from("01?"), st.sampled_from("01?")), min_size=1, max_size=40)
@@ -68,9 +67,9 @@ def test_swapping_the_cells_turns_the_sign_and_keeps_the_p_value(outcomes):
     assert low - 1e-9 <= one.difference <= high + 1e-9
 
 
-def test_several_seeds_widen_the_interval_and_have_no_mcnemar():
+def test_several_seeds_widen_the_interval_and_raise_the_p_value():
     calm, wild = [cell("1" * 20 + "0" * 20)] * 3, [cell("1" * 40), cell("1" * 20 + "0" * 20), cell("0" * 40)]
     base = [cell("0" * 40)] * 3
     narrow, wide = pair(calm, base).interval(), pair(wild, base).interval()
     assert wide[1] - wide[0] > narrow[1] - narrow[0]
-    assert pair(wild, base).p_value is None
+    assert pair(wild, base).p_value > pair(calm, base).p_value

@@ -102,7 +102,7 @@ def test_seeds_show_their_standard_deviation(tmp_path, capsys):
         make_run(tmp_path / str(k), "chat:llama", {("chat:vanilla", 5): 10, ("chat:llama", 5): k}) for k in (4, 10, 16)
     ]
     main(["report", *map(str, seeds)])
-    assert "50.0 ± 30.0 [20, 80]" in capsys.readouterr().out
+    assert "50.0 ± 30.0 [0, 100] (20, 50, 80)" in capsys.readouterr().out
 
 
 def test_the_report_compares_ptst_with_the_usual_way_prompt_by_prompt(runs, capsys):
@@ -111,8 +111,8 @@ def test_the_report_compares_ptst_with_the_usual_way_prompt_by_prompt(runs, caps
     table = capsys.readouterr().out.split("the same prompts, pair by pair")[1]
     (line,) = [line for line in table.splitlines() if line.startswith("chat:llama ")]
     assert line.split()[:6] == ["chat:llama", "chat:vanilla", "chat:llama", "unsafe", "refusal", "20"]
-    assert "-60.0 [-8" in line
-    assert float(line.split()[-1]) == pytest.approx(2 / 2**12, rel=0.01)
+    assert "-60.0 [-78, -34]" in line
+    assert float(line.split()[9]) == pytest.approx(2 / 2**12, rel=0.01)
 
 
 def test_an_undefined_rate_is_named_and_never_averaged(tmp_path, capsys):
