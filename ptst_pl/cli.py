@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -70,8 +71,16 @@ def _module_of(arguments: Sequence[str]) -> str:
     return COMMANDS[arguments[0]][0]
 
 
+def _print_anything() -> None:
+    """What a terminal cannot show is escaped; no text of a model, a file or ours is a reason to stop."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command. Exits with 2 and one line on bad input, without a traceback."""
+    _print_anything()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage(), end="")

@@ -26,7 +26,7 @@ from ptst_pl.judges.base import FAILED, summarise
 from ptst_pl.judges.suites_of import check_judged, named_suites
 from ptst_pl.records import Generation, ResultsFolder, write_text
 from ptst_pl.report.table import rates_table
-from ptst_pl.runs import new_version, newest_version
+from ptst_pl.runs import new_version, newest_version, run_home
 from ptst_pl.suites import load_suite
 from ptst_pl.templates import ChatFormat, OwnTemplates, find_template
 
@@ -109,7 +109,7 @@ def _folder(built: Namespace, key: str) -> Path:
     if built.results:
         check_folder(Path(built.results), key)
         return Path(built.results)
-    base = Path(built.runs) / built.name / "endpoint"
+    base = run_home(built.runs, built.name) / "endpoint"
     newest = newest_version(base)
     return newest if was_interrupted(newest, key) else new_version(base)
 

@@ -106,6 +106,7 @@ class FineTuner(LightningModule):
         self.net: torch.nn.Module | None = None
         self.strict_loading = False  # a checkpoint holds the trained parameters only
         self.loaded_step: int | None = None
+        self._tested = False
         # What the run is, see ``ptst_pl.identity``; ``known`` once it says how this fit trains.
         self.record: dict[str, Any] = {}
         self.known = False
@@ -312,13 +313,16 @@ class FineTuner(LightningModule):
         """Start counting."""
         self._start_evaluation()
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add a batch's loss."""
-        self._add_evaluation(batch)
+    def test_step(self, batch: Batch | None, batch_idx: int) -> None:
+        """Add a batch's loss; nothing where the held-out loss is not asked for."""
+        if batch is not None:
+            self._add_evaluation(batch)
+            self._tested = True
 
     def on_test_epoch_end(self) -> None:
-        """Log the held-out loss per token."""
-        self._log_evaluation("test/loss")
+        """Log the held-out loss per token, if it was computed."""
+        if self._tested:
+            self._log_evaluation("test/loss")
 
     # ---- answers ----------------------------------------------------------------------------
 

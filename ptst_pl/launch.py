@@ -54,7 +54,8 @@ def check_processes(trainer: Any) -> None:
 def _started() -> tuple[str, int, str] | None:
     """Who started how many processes, and the option to change; None for a command started by hand."""
     if slurm.manages_tasks():
-        return "SLURM", int(os.environ["SLURM_NTASKS"]), "sbatch and srun: --nodes, --ntasks-per-node"
+        by_hand = "; in an interactive shell put 'srun --ntasks=1' in front, or ask salloc for one task"
+        return "SLURM", int(os.environ["SLURM_NTASKS"]), f"sbatch and srun: --nodes, --ntasks-per-node{by_hand}"
     if "LOCAL_RANK" in os.environ and "WORLD_SIZE" in os.environ:
         return "torchrun", int(os.environ["WORLD_SIZE"]), "torchrun: --nnodes, --nproc-per-node"
     return None

@@ -15,6 +15,23 @@ log = logging.getLogger(__name__)
 _VERSION = re.compile(r"version_(\d+)")
 
 
+def run_home(runs: str, name: str) -> Path:
+    """The folder of all versions of a run.
+
+    Raises:
+        InputError: a name that is no name of a folder below ``runs``: it would write somewhere else.
+    """
+    path = Path(runs) / name
+    parts = Path(name).parts
+    outside = not parts or Path(name).is_absolute() or any(part in ("..", ".") for part in name.split("/"))
+    if outside or "\\" in name or not name.isprintable() or len(name) > 200 or name != name.strip():
+        raise InputError(
+            f"--name {name[:60]!r}: expected a name for a folder below {runs}, without '..' or a leading '/', "
+            "of at most 200 printable characters"
+        )
+    return path
+
+
 def versions(folder: Path) -> list[Path]:
     """The version folders below ``folder``, oldest first."""
     found = [(int(m.group(1)), p) for p in folder.glob("version_*") if (m := _VERSION.fullmatch(p.name))]

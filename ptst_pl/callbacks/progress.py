@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable
 from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 
+ON_A_TERMINAL_S, IN_A_FILE_S = 1.0, 30.0
+
 
 class ProgressBar(TQDMProgressBar):
-    """Lightning's bar, with the right length under accumulation and fewer lines into a log file."""
+    """Lightning's bar, with the right length under accumulation; it moves by time, however slow a batch is."""
 
-    def __init__(self) -> None:
-        super().__init__(refresh_rate=1 if sys.stderr.isatty() else 50)
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(refresh_rate=1)
+        self._every = ON_A_TERMINAL_S if sys.stderr.isatty() else IN_A_FILE_S
+        self._now, self._moved = now, 0.0
+
+    def _should_update(self, current: int, total: int | float) -> bool:
+        """At the first and the last batch, and otherwise when there has been time for it."""
+        now = self._now()
+        if current not in (1, total) and now - self._moved < self._every:
+            return False
+        self._moved = now
+        return self.is_enabled
 
     @property
     def total_train_batches(self) -> int | float:

@@ -151,8 +151,8 @@ class SafetyCurve(Callback):
             self.checkpoints.stop_at_end(trainer)
         self._curves.close()
 
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Evaluate a checkpoint at its own step (pitfall F2)."""
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Evaluate a checkpoint at its own step (pitfall F2), before any held-out loss."""
         assert isinstance(pl_module, FineTuner)
         self._evaluate_once(trainer, pl_module, pl_module.loaded_step or 0)
 

@@ -74,6 +74,12 @@ def suite_spec(mapping: Mapping[str, Any]) -> SuiteSpec:
         raise InputError(f"{shown}: init_args without class_path")
     if not values.get("name"):
         raise InputError(f"suite {dict(mapping)}: key 'name' is missing")
+    name = str(values["name"])
+    if "/" in name or "\\" in name or not name.isprintable() or name.startswith(".") or len(name) > 100:
+        raise InputError(
+            f"suite name {name[:60]!r}: expected a short name without slashes, for it names folders and files; the "
+            "file's place belongs into path"
+        )
     return SuiteSpec(**values)
 
 

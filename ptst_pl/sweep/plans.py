@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -19,6 +18,7 @@ from ptst_pl.plan_cli import PlanCLI, device_here
 from ptst_pl.planning.devices import Device, find_device
 from ptst_pl.planning.hours import UTILISATION
 from ptst_pl.planning.plan import Run, answers_of, epochs_of, plan
+from ptst_pl.runs import run_home
 from ptst_pl.sweep.expand import SEED, Combination, check_over, expand
 from ptst_pl.sweep.findings import Findings
 from ptst_pl.sweep.folders import RunFolder
@@ -84,7 +84,7 @@ class Planner:
         config = self.cli.config["fit"]
         section = config.get("sweep")
         self.over = check_over({**(dict(section) if section else {}), **over})
-        self.folder = Path(str(config["runs"])) / str(config["name"])
+        self.folder = run_home(str(config["runs"]), str(config["name"]))
 
     def runs(self) -> list[PlannedRun]:
         """Every combination.

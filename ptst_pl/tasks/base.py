@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from lightning import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
 
 from ptst_pl.batching import Batch, EpochBatches, EpochOrder, PadRight, ResumableLoader, Rows, Sources
 from ptst_pl.errors import InputError
@@ -63,6 +64,7 @@ class Task(LightningDataModule):
         self.own_templates = templates or {}
         self.batch_size, self.max_length, self.workers, self.seed = batch_size, max_length, workers, seed
         self.train_limit, self.held_out_limit = train_limit, held_out_limit
+        self.held_out_in_test = True
         self.reports: dict[str, EncodingReport] = {}
         self.title = ""  # what a mixture calls it, for the log
         self.sample: RowSample | None = None  # of the training rows as text, for the lints
@@ -186,13 +188,26 @@ class Task(LightningDataModule):
         """The held-out rows in order."""
         return self._loader("held_out", shuffle=False)
 
-    def test_dataloader(self) -> ResumableLoader:
-        """The held-out rows in order."""
-        return self._loader("held_out", shuffle=False)
+    def test_dataloader(self) -> ResumableLoader | DataLoader[None]:
+        """The held-out rows in order where their loss is asked for; else one batch of nothing, for Lightning runs none
+        without a batch."""
+        if self.held_out_in_test:
+            return self._loader("held_out", shuffle=False)
+        return DataLoader(_Nothing(), collate_fn=lambda rows: None)
 
     def state_dict(self) -> dict[str, Any]:
         """What the checkpoint says about its training prompts."""
         return {"template": self.template_name, "chat_format": self.chat_format}
+
+
+class _Nothing(Dataset[None]):
+    """One row without content."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> None:
+        return None
 
 
 def _announce(part: str, report: EncodingReport, max_length: int) -> None:

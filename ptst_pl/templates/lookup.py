@@ -22,6 +22,8 @@ def template_from_mapping(name: str, mapping: Mapping[str, Any]) -> PromptTempla
     Raises:
         InputError: an unknown or missing key, or a value that makes no template.
     """
+    if "/" in name or "\\" in name or not name.isprintable() or name.startswith(".") or not 0 < len(name) <= 100:
+        raise InputError(f"template name {name[:60]!r}: expected a short name without slashes, such as chat:mine")
     allowed = [field.name for field in fields(PromptTemplate) if field.name != "name"]
     if not isinstance(mapping, Mapping):
         raise InputError(f"template {name!r}: found {type(mapping).__name__}, expected keys {', '.join(allowed)}")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, cast
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 import ptst_pl.judges
@@ -60,6 +60,9 @@ class TrainingCLI(LightningCLI):
         parser.add_argument("--checkpoint_every_n_steps", type=int, default=100)
         parser.add_argument("--keep_checkpoints", type=int, default=2, help="newest step-*.ckpt to keep; -1: all")
         parser.add_argument("--results", type=str | None, default=None, help="folder for the results of test")
+        parser.add_argument(
+            "--held_out_loss", type=bool, default=False, help="test: also the held-out loss, at the end"
+        )
         parser.add_argument("--sweep", type=dict[str, list[Any]] | None, default=None, help="read by sweep alone")
         parser.add_lightning_class_args(SafetyCurve, "safety")
         parser.add_lightning_class_args(StopEarly, "stop")  # behind the curve, whose rates it reads
@@ -116,6 +119,7 @@ class TrainingCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Add the run folder's logger, atomic checkpoints and the closing callbacks."""
         config = self.config[self.subcommand]
+        self._check_trainer(config["trainer"])
         kwargs |= {"logger": False, "default_root_dir": str(self.folder), "use_distributed_sampler": False}
         kwargs["strategy"] = own_strategy(self.config_init[self.subcommand]["trainer"]["strategy"])
         extra: list[Callback] = []
@@ -124,7 +128,9 @@ class TrainingCLI(LightningCLI):
             extra.append(ProgressBar())
         if self.subcommand == "fit":
             purge: dict[str, Any] = {"purge_step": step_of(config["ckpt_path"]) + 1} if self.resumed else {}
-            kwargs["logger"] = TensorBoardLogger(self.folder.parent, name="", version=self.folder.name, **purge)
+            board = TensorBoardLogger(self.folder.parent, name="", version=self.folder.name, **purge)
+            # TensorBoard's comes first: its folder is the run's.
+            kwargs["logger"] = [board, *self._own_loggers()]
             checkpoints = Checkpoints(config["checkpoint_every_n_steps"], config["keep_checkpoints"])
             checkpoints.clock, self.safety.checkpoints = self.safety.clock, checkpoints
             self.signals = StopSignals(checkpoints)
@@ -135,6 +141,34 @@ class TrainingCLI(LightningCLI):
         kwargs["plugins"] = [*plugins, AtomicCheckpointIO()]
         self.trainer_defaults["callbacks"] = extra
         return super().instantiate_trainer(**kwargs)
+
+    def _own_loggers(self) -> list[Logger]:
+        """What ``trainer.logger`` names, beside TensorBoard's."""
+        found = self.config_init[self.subcommand]["trainer"]["logger"]
+        return [one for one in (found if isinstance(found, list) else [found]) if isinstance(one, Logger)]
+
+    @staticmethod
+    def _check_trainer(trainer: Any) -> None:
+        """Refuse the trainer's keys that cannot take effect, as the run folder decides them.
+
+        Raises:
+            InputError: one of them was given.
+        """
+        given = {
+            "logger": trainer["logger"] is False,
+            "default_root_dir": trainer["default_root_dir"] is not None,
+            "enable_checkpointing": trainer["enable_checkpointing"] is not None,
+            "barebones": bool(trainer["barebones"]),
+        }
+        instead = {
+            "logger": "TensorBoard's files belong to every run; a logger's class path adds another one",
+            "default_root_dir": "the run folder is <runs>/<name>/version_<k>: use --runs and --name",
+            "enable_checkpointing": "use --checkpoint_every_n_steps and --keep_checkpoints",
+            "barebones": "it switches off what a run is made of",
+        }
+        for key, is_given in given.items():
+            if is_given:
+                raise InputError(f"trainer.{key} is {trainer[key]!r} and cannot take effect: {instead[key]}")
 
     # ---- checks before a model is loaded ----------------------------------------------------
 
@@ -176,7 +210,8 @@ class TrainingCLI(LightningCLI):
             self.settings: PredictSettings = self.config_init["predict"]["prediction"]
             self.prompts = self.settings.load(self.task)
             return
-        self.task.check(self.subcommand)
+        if self.subcommand != "test" or config["held_out_loss"] or not self.safety.active:
+            self.task.check(self.subcommand)
         evaluation = None
         if self.subcommand in ("fit", "test") and self.safety.active:
             evaluation = self.safety.prepare(self.task)
@@ -195,8 +230,9 @@ class TrainingCLI(LightningCLI):
         check_model_folder(str(model["pretrained"]), bool(model["random_weights"]))
 
     def before_test(self) -> None:
-        """The results go straight into the results folder."""
+        """The results go straight into the results folder; the held-out loss is computed where it is all there is."""
         self.safety.results_folder = self.folder
+        self.task.held_out_in_test = bool(self.config["test"]["held_out_loss"]) or not self.safety.active
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Run; a fit that a signal ended has its own exit status."""

@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from ptst_pl import slurm
 from ptst_pl.disk.checkpoint_files import adopt
 from ptst_pl.errors import InputError
-from ptst_pl.runs import LAST, find_checkpoint, new_version
+from ptst_pl.runs import LAST, find_checkpoint, new_version, run_home
 from ptst_pl.sharding.files import read_checkpoint
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ RUN_FOLDER = "PTST_PL_RUN_FOLDER"  # handed to the processes of the other ranks
 
 def home_of(config: Any) -> Path:
     """The folder of all versions of a run, from its config."""
-    return Path(str(config["runs"])) / str(config["name"])
+    return run_home(str(config["runs"]), str(config["name"]))
 
 
 def starting_checkpoint(config: Any, command: str) -> Path | None:

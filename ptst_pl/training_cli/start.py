@@ -13,6 +13,7 @@ from jsonargparse import ArgumentError
 from lightning.pytorch.utilities import rank_zero_only
 
 from ptst_pl.config_errors import explain
+from ptst_pl.config_files import read_config, split_configs
 from ptst_pl.errors import InputError, input_error_in
 from ptst_pl.finetuner import FineTuner
 from ptst_pl.strategies import end_with
@@ -57,6 +58,9 @@ def run_cli(argv: Sequence[str], cli: type[Built]) -> Built:
     """Parse and run as ``cli`` does; jsonargparse's messages become one line."""
     _quiet()
     sys.argv = [sys.argv[0], *argv]
+    for file in split_configs(argv)[0]:
+        if file.is_file():
+            read_config(file)  # its mistakes in one line each, before the parser sees them
     strict = {"exit_on_error": False}
     inherited = os.environ.get(RUN_FOLDER)
     if inherited is not None:
