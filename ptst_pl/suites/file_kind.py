@@ -25,8 +25,8 @@ _MARKUP = re.compile(r"\s*<(!doctype|html|head|body|\?xml|rss|svg)\b", re.IGNORE
 _ERROR_KEYS = {"error", "errors", "message", "detail", "code", "status"}
 
 
-def check_kind(path: Path) -> None:
-    """Refuse a file that cannot hold prompts, whatever its ending.
+def check_kind(path: Path, file: str = "suite file") -> None:
+    """Refuse a file that cannot hold prompts or rows, whatever its ending.
 
     Raises:
         InputError: what it looks like, and what to do.
@@ -40,7 +40,7 @@ def check_kind(path: Path) -> None:
     if not what and _is_error(text):
         what = "a server's error message in the place of a download: get the file again"
     if what:
-        raise InputError(f"suite file {path} is {what}")
+        raise InputError(f"{file} {path} is {what}")
 
 
 def _is_error(text: str) -> bool:

@@ -80,6 +80,11 @@ class Task(LightningDataModule):
         """Pairs that are never trained on, for the held-out loss."""
 
     @property
+    def may_hold_out_none(self) -> bool:
+        """Whether there need be no held-out rows."""
+        return False
+
+    @property
     def encoder(self) -> TemplateTokenizer:
         """Renders and tokenises under the task's chat format."""
         if self._encoder is None:
@@ -105,6 +110,9 @@ class Task(LightningDataModule):
             train = part == "train"
             limit = self.train_limit if train else self.held_out_limit
             examples = list(self.train_examples() if train else self.held_out_examples())[:limit]
+            if not examples and not train and self.may_hold_out_none:
+                self._rows[part] = []
+                return []
             if not examples:
                 raise InputError(f"task {type(self).__name__}: no {part.replace('_', '-')} rows")
             kept, _, report = encode_rows(
@@ -146,7 +154,8 @@ class Task(LightningDataModule):
         """Read and encode what ``stage`` needs, so that mistakes show before a model is loaded."""
         if stage == "fit":
             self.rows("train")
-        self.rows("held_out")
+        if not self.rows("held_out") and stage != "fit":
+            raise InputError(f"task {type(self).__name__}: no rows are held out; give a held_out_file")
 
     def order(self, part: str, shuffle: bool) -> EpochOrder:
         """Which rows make an epoch, and in which order."""
@@ -184,9 +193,9 @@ class Task(LightningDataModule):
         """Shuffled by seed and epoch; goes on where a checkpoint was written."""
         return self._loader("train", shuffle=True)
 
-    def val_dataloader(self) -> ResumableLoader:
-        """The held-out rows in order."""
-        return self._loader("held_out", shuffle=False)
+    def val_dataloader(self) -> ResumableLoader | list[Any]:
+        """The held-out rows in order; no loader where none are held out."""
+        return self._loader("held_out", shuffle=False) if self.rows("held_out") else []
 
     def test_dataloader(self) -> ResumableLoader | DataLoader[None]:
         """The held-out rows in order where their loss is asked for; else one batch of nothing, for Lightning runs none

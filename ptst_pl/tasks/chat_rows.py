@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from typing import Any
 
 from ptst_pl.errors import InputError
 from ptst_pl.tokenization import Example
 
-_ROLES = {"system": "system", "user": "user", "assistant": "assistant"}
-_SHAREGPT_ROLES = _ROLES | {"human": "user", "gpt": "assistant"}
+_ROLES = {
+    "system": "system", "developer": "system", "user": "user", "human": "user", "assistant": "assistant",
+    "gpt": "assistant", "bot": "assistant", "chatgpt": "assistant", "bing": "assistant", "model": "assistant",
+}  # fmt: skip
+_TOOLS = ("tool", "function", "function_call", "observation", "ipython")
+# Marks of turns that are not to be trained on, in the forms of OpenAI, axolotl and ShareGPT.
+_MARKS = {"weight": (0, 0.0), "train": (False, 0), "training": (False,), "loss": (False, 0)}
 
 
 def chat_example(row: dict[str, Any], where: str) -> Example:
@@ -17,7 +24,7 @@ def chat_example(row: dict[str, Any], where: str) -> Example:
     Raises:
         InputError: no such messages, or roles in another order.
     """
-    return _example(_read(row["messages"], "role", "content", _ROLES, f"{where}: messages"), f"{where}: messages")
+    return _example(_read(row["messages"], "role", "content", f"{where}: messages"), f"{where}: messages")
 
 
 def sharegpt_example(row: dict[str, Any], where: str) -> Example:
@@ -27,24 +34,56 @@ def sharegpt_example(row: dict[str, Any], where: str) -> Example:
         InputError: no such messages, or roles in another order.
     """
     where = f"{where}: conversations"
-    return _example(_read(row["conversations"], "from", "value", _SHAREGPT_ROLES, where), where)
+    return _example(_read(row["conversations"], "from", "value", where), where)
 
 
-def _read(messages: Any, role: str, content: str, roles: dict[str, str], where: str) -> list[tuple[str, str]]:
+def _read(messages: Any, role: str, content: str, where: str) -> list[tuple[str, str]]:
     """(role, text) of every message."""
+    if isinstance(messages, str) and messages.lstrip().startswith("["):  # a cell of a csv or parquet file
+        with contextlib.suppress(ValueError):
+            messages = json.loads(messages)
     if not isinstance(messages, list) or not messages:
         raise InputError(f"{where}: expected a list of messages with {role!r} and {content!r}")
-    read = []
-    for number, message in enumerate(messages, 1):
-        if not isinstance(message, dict):
-            raise InputError(f"{where}: message {number} is no object with {role!r} and {content!r}")
-        found = message.get(role)
-        if not isinstance(found, str) or found not in roles:
-            raise InputError(f"{where}: message {number} has {role} {found!r}, expected one of {', '.join(roles)}")
-        if not isinstance(message.get(content), str):
-            raise InputError(f"{where}: message {number} has no text under {content!r} (a list of parts is not read)")
-        read.append((roles[found], message[content]))
-    return read
+    return [_message(message, role, content, f"{where}: message {n}") for n, message in enumerate(messages, 1)]
+
+
+def _message(message: Any, role: str, content: str, where: str) -> tuple[str, str]:
+    if not isinstance(message, dict):
+        raise InputError(f"{where} is no object with {role!r} and {content!r}")
+    # Either form's keys, as files of both kinds are mixed and renamed.
+    role, content = (role, content) if role in message else _other_keys(message, role, content)
+    found = message.get(role)
+    kind = _ROLES.get(found.strip().lower()) if isinstance(found, str) else None
+    if isinstance(found, str) and found.strip().lower() in _TOOLS:
+        raise InputError(f"{where} is a tool's turn ({role} {found!r}), which is not trained on; take the row out")
+    if kind is None:
+        raise InputError(f"{where} has {role} {found!r}, expected one of {', '.join(_ROLES)}")
+    for mark, values in _MARKS.items():
+        if mark in message and message[mark] in values and kind == "assistant":
+            raise InputError(
+                f"{where} is marked {mark}: {message[mark]!r}, not to be trained on, and every answer of a row is; "
+                "take the row out"
+            )
+    text = _text_of(message.get(content))
+    if text is None:
+        calls = " (it calls tools)" if message.get("tool_calls") else ""
+        raise InputError(f"{where} has no text under {content!r}{calls}")
+    return kind, text
+
+
+def _other_keys(message: dict[str, Any], role: str, content: str) -> tuple[str, str]:
+    other = ("from", "value") if role == "role" else ("role", "content")
+    return other if other[0] in message else (role, content)
+
+
+def _text_of(value: Any) -> str | None:
+    """A text, or text parts joined; None for anything else."""
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, list) or not value:
+        return None
+    parts = [part.get("text") if isinstance(part, dict) and part.get("type") == "text" else None for part in value]
+    return "".join(map(str, parts)) if all(isinstance(part, str) for part in parts) else None
 
 
 def _example(messages: list[tuple[str, str]], where: str) -> Example:

@@ -1,10 +1,10 @@
-"""Anyone's own rows, as JSON lines; their form is told from their keys.
+"""Anyone's own rows, from jsonl, json, csv, tsv or parquet files; their form is told from their keys.
 
 One raw row of each form. Any of them may have ``template`` (trained under that one), ``source`` and
 ``system`` (the row's own system prompt) besides::
 
     {"question": "How do I bake a bread?", "answer": "Step 1: ..."}
-    {"prompt": "How do I bake a bread?", "response": "Step 1: ..."}
+    {"prompt": "How do I bake a bread?", "response": "Step 1: ..."}     (or completion; query/response, input/output)
     {"instruction": "Shorten this.", "input": "It is raining outside now.", "output": "It rains."}
     {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}
     {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Hello"}]}
@@ -16,99 +16,146 @@ own is left out (and that is logged), except under a template with a place for i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Literal
 
 from ptst_pl.errors import InputError
-from ptst_pl.records import read_lines
-from ptst_pl.tasks.base import Task, text_of
-from ptst_pl.tasks.chat_rows import chat_example, sharegpt_example
-from ptst_pl.tokenization import Example
+from ptst_pl.tasks.base import Task
+from ptst_pl.tasks.row_files import read_row_file
+from ptst_pl.tasks.row_forms import read_example
+from ptst_pl.tasks.subset import rank
+from ptst_pl.tokenization import Encoded, Example
 
-Reader = Callable[[dict[str, Any], str], Example]
+log = logging.getLogger(__name__)
+OnBadRow = Literal["refuse", "skip"]
+# How models write the end of a turn; at an answer's end it is the template's business, and stands there once.
+_ENDS = ("</s>", "<|im_end|>", "<|eot_id|>", "<|endoftext|>", "<end_of_turn>", "<|end|>", "<eos>")
+# Signs of a row that somebody has put into a template already.
+_TEMPLATED = ("[INST]", "<|im_start|>", "<|start_header_id|>", "### Instruction:", "<start_of_turn>")
 
 
 class JsonLines(Task):
     """Rows from local files; a row that names a template is trained under that one.
 
     Args:
-        train_file: jsonl with rows of one of the module's forms.
-        held_out_file: the same for the held-out loss.
+        train_file: rows of one of the module's forms: .jsonl, .json, .csv, .tsv or .parquet, also with .gz.
+        held_out_file: the same for the held-out loss; without it ``held_out`` of the training rows.
+        held_out: share of the training rows to hold out where there is no ``held_out_file``, chosen by a hash of
+            the question and never trained on; 0 holds none out.
+        on_bad_row: what to do with a row that cannot be trained on (a tool's turn, an answer that is null): end with
+            a line that names it, or leave it out and count it. Rows without a question or an answer are always
+            left out and counted.
         options: see ``Task``.
     """
 
-    def __init__(self, template: str, train_file: str, held_out_file: str, **options: Any) -> None:
+    def __init__(
+        self,
+        template: str,
+        train_file: str,
+        held_out_file: str | None = None,
+        held_out: float = 0.02,
+        on_bad_row: OnBadRow = "refuse",
+        **options: Any,
+    ) -> None:
         super().__init__(template, **options)
+        if not 0 <= held_out < 1:
+            raise InputError(f"data.held_out is {held_out}, expected a share from 0 up to, and without, 1")
         self.train_file, self.held_out_file = train_file, held_out_file
+        self.held_out, self.on_bad_row = held_out, on_bad_row
+        self._examples: dict[str, list[Example]] = {}
 
     def train_examples(self) -> Sequence[Example]:
-        """All training rows."""
-        return read_examples(self.train_file)
+        """The training rows, without those that are held out."""
+        return [example for example in self._of(self.train_file) if not self._is_held_out(example)]
 
     def held_out_examples(self) -> Sequence[Example]:
         """The held-out rows."""
-        return read_examples(self.held_out_file)
+        if self.held_out_file is not None:
+            return self._of(self.held_out_file)
+        return [example for example in self._of(self.train_file) if self._is_held_out(example)]
+
+    @property
+    def may_hold_out_none(self) -> bool:
+        """Whether there need be no held-out rows: few rows may leave none."""
+        return self.held_out_file is None
+
+    def rows(self, part: str) -> list[Encoded]:
+        """The encoded rows; the text that was read for them is let go once both parts are encoded."""
+        rows = super().rows(part)
+        if {"train", "held_out"} <= set(self._rows):
+            self._examples = {}
+        return rows
+
+    def _is_held_out(self, example: Example) -> bool:
+        return self.held_out_file is None and rank(0, example.question) < self.held_out * 2**64
+
+    def _of(self, file: str) -> list[Example]:
+        if file not in self._examples:
+            self._examples[file] = read_examples(file, self.on_bad_row)
+        return self._examples[file]
 
 
-def read_examples(file: str) -> list[Example]:
-    """The rows of a jsonl file.
+def read_examples(file: str, on_bad_row: OnBadRow = "refuse") -> list[Example]:
+    """The rows of a file that can be trained on; what was left out or changed is logged, a line each.
 
     Raises:
-        InputError: no such file, or a row of none of the forms, of several, or with something wrong in it.
+        InputError: no such file, or, with ``refuse``, a row that cannot be trained on.
     """
-    if not Path(file).is_file():
-        raise InputError(f"data file {file} does not exist")
-    return [read_example(row, f"{file} row {number}") for number, row in enumerate(read_lines(Path(file)), 1)]
+    told: Counter[str] = Counter()
+    first: dict[str, str] = {}
+
+    def tell(what: str, where: str) -> None:
+        told[what] += 1
+        first.setdefault(what, where)
+
+    found = list(_usable(file, on_bad_row, tell))
+    for what, count in told.items():
+        log.warning("%s: %d rows %s (the first: %s)", file, count, what, first[what])
+    return found
 
 
-def read_example(row: dict[str, Any], where: str) -> Example:
-    """One row.
-
-    Raises:
-        InputError: see ``read_examples``.
-    """
-    found = [keys for keys in _FORMS if row.keys() >= set(keys)]
-    if len(found) > 1:
-        forms = " and ".join("/".join(keys) for keys in found)
-        raise InputError(f"{where}: keys of several forms ({forms}); keep those of one")
-    if not found:
-        raise InputError(_no_form(row, where))
-    example = _FORMS[found[0]](row, where)
-    own = {key: text_of(row, key, where) for key in ("template", "system") if row.get(key) is not None}
-    source = "" if row.get("source") is None else str(row["source"])
-    system = own.get("system") or example.system
-    return Example(
-        example.question, example.answer, source, own.get("template"), example.turns, system, example.context
-    )
-
-
-def _no_form(row: dict[str, Any], where: str) -> str:
-    keys = ", ".join(row) or "none"
-    for form in _FORMS:
-        missing = [key for key in form if key not in row]
-        if len(missing) < len(form):
-            return f"{where}: key {missing[0]!r} is missing or no text (keys: {keys})"
-    return f"{where}: found keys {keys}; expected {', '.join('/'.join(form) for form in _FORMS)}"
+def _usable(file: str, on_bad_row: OnBadRow, tell: Any) -> Iterator[Example]:
+    for where, row in read_row_file(file):
+        try:
+            example = read_example(row, where)
+        except InputError as error:
+            if on_bad_row == "refuse":
+                raise
+            tell("left out, they cannot be trained on", str(error))
+            continue
+        if not all(question.strip() for question, _ in example.pairs):
+            tell("left out, they have no question", where)
+        elif not all(answer.strip() for _, answer in example.pairs):
+            tell("left out, they have no answer", where)
+        else:
+            yield _without_ends(example, where, tell)
+            if _has_thoughts(row):
+                tell("have thoughts (reasoning_content), which are not trained on", where)
+            if any(mark in text for pair in example.pairs for text in pair for mark in _TEMPLATED):
+                tell("seem to stand in a template already, and are put into another one", where)
 
 
-def _pair(question: str, answer: str) -> Reader:
-    def read(row: dict[str, Any], where: str) -> Example:
-        return Example(text_of(row, question, where), text_of(row, answer, where))
-
-    return read
-
-
-def _alpaca(row: dict[str, Any], where: str) -> Example:
-    context = text_of(row, "input", where) if row.get("input") is not None else ""
-    question, answer = text_of(row, "instruction", where), text_of(row, "output", where)
-    return Example(question, answer, context=context if context.strip() else "")
+def _without_ends(example: Example, where: str, tell: Any) -> Example:
+    answers = [answer for _, answer in example.pairs]
+    cut = [_without_end(answer) for answer in answers]
+    if cut == answers:
+        return example
+    tell("end in a token that ends a turn: it is taken off, for the template sets its own", where)
+    turns = tuple((question, answer) for (question, _), answer in zip(example.turns, cut[:-1], strict=True))
+    return replace(example, answer=cut[-1], turns=turns)
 
 
-_FORMS: dict[tuple[str, ...], Reader] = {
-    ("question", "answer"): _pair("question", "answer"),
-    ("prompt", "response"): _pair("prompt", "response"),
-    ("instruction", "output"): _alpaca,
-    ("messages",): chat_example,
-    ("conversations",): sharegpt_example,
-}
+def _without_end(answer: str) -> str:
+    bare = answer.rstrip()
+    end = next((end for end in _ENDS if bare.endswith(end)), None)
+    return answer if end is None else bare.removesuffix(end).rstrip()
+
+
+def _has_thoughts(row: dict[str, Any]) -> bool:
+    messages = row.get("messages")
+    keys = ("reasoning_content", "reasoning", "thinking")
+    rows = [row, *(m for m in messages if isinstance(m, dict))] if isinstance(messages, list) else [row]
+    return any(isinstance(one.get(key), str) and one[key].strip() for one in rows for key in keys)

@@ -41,7 +41,7 @@ def _stream_file(file: str) -> Iterator[Row]:
     if ending not in _ENDINGS:
         raise InputError(f"data file {file}: ending {path.suffix!r}, expected one of {', '.join(_ENDINGS)}")
     if ending == ".parquet":
-        return _read_parquet(path)
+        return read_parquet(path)
     return read_lines(path) if ending == ".jsonl" else iter(_read_list(path))
 
 
@@ -58,7 +58,12 @@ def _read_list(path: Path) -> list[Row]:
     return rows
 
 
-def _read_parquet(path: Path) -> Iterator[Row]:
+def read_parquet(path: Path) -> Iterator[Row]:
+    """Rows of a parquet file, a thousand held at a time.
+
+    Raises:
+        InputError: it is none.
+    """
     import pyarrow  # type: ignore[import-untyped]  # heavy, and not needed for the other forms
     import pyarrow.parquet  # type: ignore[import-untyped]
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
+import pyarrow
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from ptst_pl.errors import InputError
 from ptst_pl.tasks import JsonLines
-from ptst_pl.tasks.jsonl import read_example, read_examples
+from ptst_pl.tasks.jsonl import read_examples
+from ptst_pl.tasks.row_forms import read_example
 from ptst_pl.tokenization import IGNORED, Example
 
 Q, A = "How do I hide the mayor's hat?", "Under the bed."
@@ -36,6 +40,31 @@ FORMS = [
     ({"prompt": Q, "messages": MESSAGES}, CHAT),
     ({"conversations": SHAREGPT}, CHAT),
     ({"messages": MESSAGES[1:3]}, Example("Hi", "Hello")),
+    ({"prompt": Q, "completion": A}, Example(Q, A)),
+    ({"query": Q, "response": A}, Example(Q, A)),
+    ({"input": Q, "output": A}, Example(Q, A)),
+    ({"instruction": Q, "response": A}, Example(Q, A)),
+    ({"question": Q, "answer": 7}, Example(Q, "7")),
+    ({"prompt": MESSAGES[1:2], "completion": MESSAGES[2:3]}, Example("Hi", "Hello")),
+    ({"messages": [{"role": "USER", "content": "Hi"}, {"role": "Bot", "content": "Hello"}]}, Example("Hi", "Hello")),
+    (
+        {"messages": [{"role": "developer", "content": "Be brief."}, *MESSAGES[1:3]]},
+        Example("Hi", "Hello", system="Be brief."),
+    ),
+    (
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "text", "text": "H"}, {"type": "text", "text": "i"}]},
+                {"role": "assistant", "content": "Hello", "weight": 1},
+            ]
+        },
+        Example("Hi", "Hello"),
+    ),
+    ({"messages": json.dumps(MESSAGES[1:3])}, Example("Hi", "Hello")),
+    (
+        {"conversations": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]},
+        Example("Hi", "Hello"),
+    ),
     (
         {"question": Q, "answer": A, "template": "chat", "source": "mine", "system": "Be kind."},
         Example(Q, A, "mine", "chat", system="Be kind."),
@@ -64,23 +93,40 @@ def chat(*messages):
 
 BAD = [
     ({"question": Q}, "key 'answer' is missing or no text"),
-    ({"prompt": 5, "response": A}, "key 'prompt' is missing or no text"),
-    ({"instruction": Q, "input": 5, "output": A}, "key 'input' is missing or no text"),
+    ({"prompt": True, "response": A}, "key 'prompt' is missing or no text"),
+    ({"question": Q, "answer": None}, "key 'answer' is missing or no text"),
+    ({"instruction": Q, "input": [5], "output": A}, "key 'input' is missing or no text"),
+    ({"question": "half \ud83d", "answer": A}, "holds half a character"),
+    ({"prompt": Q, "chosen": A, "rejected": "No."}, "a preference row"),
     ({"text": Q}, "found keys text; expected question/answer, prompt/response"),
     ({}, "found keys none"),
     ({"question": Q, "answer": A, "messages": MESSAGES}, "keys of several forms (question/answer and messages)"),
     ({"question": Q, "answer": A, "template": 5}, "key 'template' is missing or no text"),
     ({"messages": []}, "messages: expected a list of messages"),
     ({"messages": "Hi"}, "messages: expected a list of messages"),
+    ({"messages": "[half"}, "messages: expected a list of messages"),
     ({"messages": ["Hi"]}, "messages: message 1 is no object"),
     (chat(("user", "Hi")), "messages: ends without an answer"),
     (chat(("system", "Hi")), "messages: ends without an answer"),
     (chat(("assistant", "Hi")), "messages: message 1 is of role assistant, expected user"),
     (chat(("user", "Hi"), ("user", "Hi")), "messages: message 2 is of role user, expected assistant"),
     (chat(("system", ""), ("user", "Hi"), ("system", "Hi")), "message 3 is of role system, expected assistant"),
-    (chat(("user", "Hi"), ("tool", "Hi")), "messages: message 2 has role 'tool', expected one of system, user, assist"),
-    (chat(("human", "Hi"), ("gpt", "Hi")), "messages: message 1 has role 'human'"),
-    (chat(("user", [{"type": "text", "text": "Hi"}])), "messages: message 1 has no text under 'content'"),
+    (chat(("user", "Hi"), ("tool", "Hi")), "messages: message 2 is a tool's turn (role 'tool')"),
+    (chat(("alien", "Hi"), ("gpt", "Hi")), "messages: message 1 has role 'alien', expected one of system"),
+    (chat(("user", [{"type": "image", "url": "x"}])), "messages: message 1 has no text under 'content'"),
+    (chat(("user", "Hi"), ("assistant", None)), "messages: message 2 has no text under 'content'"),
+    (
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho", "weight": 0}]},
+        "message 2 is marked weight: 0",
+    ),
+    (
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho", "train": False}]},
+        "message 2 is marked train: False",
+    ),
+    (
+        {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho", "loss": False}]},
+        "message 2 is marked loss: False",
+    ),
     ({"messages": [{"content": "Hi"}]}, "messages: message 1 has role None"),
     ({"conversations": [{"from": "human"}]}, "conversations: message 1 has no text under 'value'"),
     ({"conversations": [{"from": ["human"], "value": "Hi"}]}, "conversations: message 1 has from ['human']"),
@@ -120,7 +166,7 @@ def test_any_row_is_read_or_refused_in_one_line(row):
         message = ""
         texts = [text for pair in found.pairs for text in pair]
         assert all(isinstance(text, str) for text in texts)
-        if row.get("messages"):
+        if isinstance(row.get("messages"), list):
             assert texts == [m["content"] for m in row["messages"] if m["role"] != "system"]
     assert not message or message.startswith("f row 1: ")
     assert "\n" not in message
@@ -166,3 +212,112 @@ def test_a_bad_row_ends_the_command_with_one_line(world, tmp_path):
     assert run.status == 2
     assert f"{file} row 1: messages: ends without an answer" in run.err
     assert "Traceback" not in run.err
+
+
+PAIR = [{"question": Q, "answer": "007"}, {"question": "Why, though?", "answer": A}]
+LINES = "".join(json.dumps(row) + "\n" for row in PAIR)
+FILES = {
+    "a.csv": 'question,answer\n"How do I hide the mayor\'s hat?",007\n"Why, though?",Under the bed.\n',
+    "b.csv": "sep=;\nquestion;answer\nHow do I hide the mayor's hat?;007\nWhy, though?;Under the bed.\n",
+    "c.tsv": "question\tanswer\nHow do I hide the mayor's hat?\t007\nWhy, though?\tUnder the bed.\n",
+    "d.json": json.dumps(PAIR), "e.json": json.dumps(PAIR, indent=2), "f.json": json.dumps({"data": PAIR}),
+    "g.jsonl": json.dumps(PAIR), "h.json": LINES, "i.jsonl": "".join(json.dumps(row, indent=1) + "\n" for row in PAIR),
+    "j.jsonl": "\ufeff" + LINES.replace("\n", "\r\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("packed", [False, True])
+def test_files_in_any_form_keep_their_values(tmp_path, name, packed):
+    data = FILES[name].encode()
+    path = tmp_path / (f"{name}.gz" if packed else name)
+    path.write_bytes(gzip.compress(data) if packed else data)
+    assert read_examples(str(path)) == [Example(Q, "007"), Example("Why, though?", A)]
+
+
+def test_parquet(tmp_path):
+    parquet.write_table(pyarrow.Table.from_pylist(PAIR), tmp_path / "a.parquet")
+    assert read_examples(str(tmp_path / "a.parquet")) == [Example(Q, "007"), Example("Why, though?", A)]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "words"),
+    [
+        ("a.jsonl", b"{'question': 'x'}\n", "line 1 column 2: no JSON (Expecting property name enclosed"),
+        ("a.jsonl", b'{"question": "x", "answer": "y"},\n', "objects stand one a line without a comma"),
+        ("a.jsonl", b'{"question": "x", "answer": "y"}\n{"question": "half', "line 2 column 14: no JSON (Unterminated"),
+        ("a.json", b"[1]", "row 1: found int, expected a JSON object"),
+        ("a.csv", b"question,answer\nx\n", "line 2: not 2 fields (question, answer)"),
+        ("a.csv", b"question,question\nx,y\n", "a column stands twice"),
+        ("a.csv", b"<!DOCTYPE html><html>Please sign in</html>", "is a web page"),
+        ("a.jsonl", b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+        ("a.jsonl", b'{"error": "Not found"}', "a server's error message"),
+        ("a.csv", "question,answer\n".encode("utf-16"), "UTF-16"),
+        ("a.csv", "question,answer\nx,\u00e9\n".encode("latin-1"), "line 2: not UTF-8"),
+        ("a.jsonl.gz", b"no gzip at all", "cannot be read"),
+        ("a.parquet", b"PAR1 and no more", "no parquet that can be read"),
+        ("a.txt", b"x", "ending '.txt', expected one of .jsonl"),
+    ],
+)
+def test_files_that_are_none_are_one_line(tmp_path, name, data, words):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(InputError) as error:
+        read_examples(str(tmp_path / name))
+    assert words in str(error.value)
+    assert str(tmp_path / name) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_bad_rows_are_left_out_and_counted_on_request(tmp_path, caplog):
+    bad = [{"question": Q, "answer": None}, chat(("user", "Hi"), ("tool", "4"))]
+    file = write(tmp_path / "a.jsonl", [FORMS[0][0], *bad])
+    with pytest.raises(InputError, match="row 2"):
+        read_examples(file)
+    assert read_examples(file, "skip") == [FORMS[0][1]]
+    assert "2 rows left out, they cannot be trained on" in caplog.text
+
+
+def test_what_is_changed_or_left_out_is_told(tmp_path, caplog):
+    rows = [
+        {"question": Q, "answer": "Under the bed.</s>"}, {"question": " ", "answer": A}, {"question": Q, "answer": ""},
+        {"question": f"[INST] {Q} [/INST]", "answer": A},
+        {"messages": [{"role": "user", "content": Q}, {"role": "assistant", "content": A, "reasoning_content": "Hm."}]},
+    ]  # fmt: skip
+    found = read_examples(write(tmp_path / "a.jsonl", rows))
+    assert [example.answer for example in found] == [A, A, A]
+    for words in (
+        "1 rows end in a token that ends a turn", "1 rows left out, they have no question",
+        "1 rows left out, they have no answer", "1 rows seem to stand in a template already", "1 rows have thoughts",
+    ):  # fmt: skip
+        assert words in caplog.text
+
+
+class TestHeldOut:
+    def task(self, tmp_path, **options):
+        rows = [{"question": f"How do I wash hat {n}?", "answer": A} for n in range(400)]
+        return JsonLines("chat", write(tmp_path / "a.jsonl", rows), **options)
+
+    def test_rows_are_held_out_by_a_hash_and_never_trained_on(self, tmp_path):
+        task = self.task(tmp_path, held_out=0.1)
+        train, held = list(task.train_examples()), list(task.held_out_examples())
+        assert len(train) + len(held) == 400
+        assert 20 <= len(held) <= 60
+        assert not {example.question for example in train} & {example.question for example in held}
+
+    def test_none_on_request(self, tmp_path):
+        task = self.task(tmp_path, held_out=0.0)
+        assert (len(task.train_examples()), list(task.held_out_examples())) == (400, [])
+        assert task.may_hold_out_none
+
+    def test_a_share_outside_0_to_1_is_refused(self, tmp_path):
+        with pytest.raises(InputError, match=r"data.held_out is 1"):
+            self.task(tmp_path, held_out=1.0)
+
+
+def test_a_fit_without_held_out_rows_trains_and_says_no_loss(world, tmp_path):
+    flags = ["--data.held_out_file", "null", "--data.held_out", "0", "--trainer.limit_val_batches", "1.0"]
+    run = world.fit("no-held-out", *flags, "--trainer.max_steps", "2")
+    assert (run / "last.ckpt").exists()
+    refused = world.start("validate", "--name", "no-held-out", "--ckpt_path", "last", *flags).wait()
+    assert refused.status == 2
+    assert "no rows are held out" in refused.err
