@@ -95,3 +95,28 @@ def test_only_one_block_of_logits_is_held(monkeypatch):
     monkeypatch.setattr(head, "block_nll", lambda raw, *rest: (sizes.append(tuple(raw.shape)), real(raw, *rest))[1])
     head_nll(*inputs(dtype=torch.float32))
     assert sizes == [(16, 29), (16, 29), (5, 29)]
+
+
+def test_the_weights_gradient_in_bfloat16_is_as_good_as_in_one_product(monkeypatch):
+    """Over many blocks, against float64: summed in bfloat16 it was 2.7 to 6 times worse than plain autocast's."""
+    monkeypatch.setitem(head.BLOCK_BYTES, "cpu", 4 * 50 * 16)
+    torch.manual_seed(0)
+    hidden, weight = torch.randn(1600, 24), torch.randn(50, 24) * 0.2
+    targets = torch.randint(50, (1600,))
+
+    def gradient(dtype, own):
+        states, matrix = hidden.to(dtype), weight.clone().to(dtype if dtype == torch.float64 else torch.float32)
+        matrix.requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+            if own:
+                loss = head_nll(states, matrix, targets)[0]
+            else:
+                logits = torch.nn.functional.linear(states, matrix)
+                wide = logits.to(torch.promote_types(dtype, torch.float32))
+                loss = torch.nn.functional.cross_entropy(wide, targets, reduction="sum")
+        loss.backward()
+        return matrix.grad.double()
+
+    exact = gradient(torch.float64, own=False)
+    ours, plain = (float((gradient(torch.bfloat16, own) - exact).norm()) for own in (True, False))
+    assert ours <= 1.3 * plain

@@ -64,7 +64,8 @@ class _HeadLoss(torch.autograd.Function):
         by_hidden, by_weight = (gradient and needed for needed in ctx.needs_input_grad[:2])
         nll = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
         hidden_grad = torch.empty_like(hidden) if by_hidden else None
-        weight_grad = torch.zeros_like(weight) if by_weight else None
+        # In float32 over the blocks: in bfloat16 every block would round what the ones before it have summed.
+        weight_grad = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device) if by_weight else None
         size = rows_per_block(len(weight), hidden.device)
         # One buffer for all blocks: fresh memory costs as much as a pass over it.
         raw = hidden.new_empty(min(size, len(hidden)), len(weight))
@@ -78,7 +79,8 @@ class _HeadLoss(torch.autograd.Function):
             if hidden_grad is not None:
                 torch.mm(by_logits, weight, out=hidden_grad[part])
             if weight_grad is not None:
-                weight_grad.addmm_(by_logits.t(), rows)
+                _add_product(weight_grad, by_logits.t(), rows)
+        ctx.kind = weight.dtype
         ctx.grads = hidden_grad, weight_grad
         ctx.mark_non_differentiable(nll)
         return nll.sum(), nll
@@ -89,8 +91,16 @@ class _HeadLoss(torch.autograd.Function):
         if ctx.grads is None:
             raise RuntimeError("this loss has had its backward pass; compute it again for another one")
         (by_hidden, by_weight), ctx.grads = ctx.grads, None
-        found = [None if grad is None else grad.mul_(by_sum) for grad in (by_hidden, by_weight)]
+        found = [None if grad is None else grad.mul_(by_sum).to(ctx.kind) for grad in (by_hidden, by_weight)]
         return found[0], found[1], None, None, None
+
+
+def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
+    """Add a matrix product to a float32 sum."""
+    if left.dtype == total.dtype:
+        total.addmm_(left, right)
+    else:
+        total.add_(left @ right)
 
 
 def block_nll(raw: Tensor, targets: Tensor, softcap: float | None, gradient: bool) -> Block:
