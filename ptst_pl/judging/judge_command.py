@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from ptst_pl.errors import InputError
 from ptst_pl.judges import Judge
+from ptst_pl.judges.base import summarise
+from ptst_pl.judging.bare_file import read_answers
 from ptst_pl.judging.choose import chosen_judges
 from ptst_pl.judging.parser import FolderParser, print_anything
 from ptst_pl.judging.store import find_results, key_of, read_generations, replace_verdicts
-from ptst_pl.records import Generation, ResultsFolder, Verdict
+from ptst_pl.records import COUNTED_FIELD, Generation, ResultsFolder, Verdict, to_lines, write_text
 from ptst_pl.report.table import rates_table
 
 
@@ -20,6 +23,11 @@ def main(argv: Sequence[str]) -> None:
     print_anything()
     options = _options(argv[1:])
     judges = chosen_judges(options)
+    if options.folder.is_file():
+        _judge_file(options.folder, judges, options.measures)
+        return
+    if options.measures:
+        raise InputError("judge: --measures is for a file of answers; a results folder knows what its suites measure")
     results = find_results(options.folder)
     generations = read_generations(results)
     shares = [(judge, _share(judge, generations)) for judge in judges]
@@ -30,14 +38,33 @@ def main(argv: Sequence[str]) -> None:
     print(f"\n{rates_table(rates)}")
 
 
+def _judge_file(file: Path, judges: Sequence[Judge], measures: str | None) -> None:
+    """Judge the answers of a file, write the verdicts beside it and print the rates."""
+    generations = read_answers(file, measures or "asr")
+    verdicts = [verdict for judge in judges for verdict in _verdicts(judge, _share(judge, generations))]
+    target = file.with_name(f"{file.name}.verdicts.jsonl")
+    write_text(target, to_lines(verdicts))
+    print(f"{len(verdicts)} verdicts on {len(generations)} answers: {target}")
+    print(f"\n{rates_table(summarise(verdicts, judges=judges))}")
+
+
 def _options(argv: Sequence[str]) -> Namespace:
-    parser = FolderParser("judge", "Judge stored answers again; the verdicts and rates are added to the folder.")
+    parser = FolderParser(
+        "judge",
+        "Judge stored answers again: those of a run or results folder, to which verdicts and rates are added, or of a "
+        "file with a question and an answer a row (jsonl, json, csv, parquet).",
+    )
     parser.add_argument(
         "--judge",
         action="append",
         required=True,
         metavar="NAME",
         help="a known judge, or a class path; may be repeated",
+    )
+    parser.add_argument(
+        "--measures",
+        choices=list(COUNTED_FIELD),
+        help="of a file: what its questions measure (default: asr)",
     )
     parser.add_argument("--model", help="model of a judge behind an endpoint")
     parser.add_argument("--base-url", metavar="URL", help="the endpoint")

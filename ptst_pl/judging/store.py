@@ -166,7 +166,7 @@ def replace_verdicts(
         _check_unchanged(results, judge, judged)
         stored, steps = results.stored(), results.steps()
         new = [verdict for verdict in verdicts if verdict.step in steps]
-        rates = summarise(new, stored.get("confidence", 0.95), stored.get("max_unscored", MAX_UNSCORED))
+        rates = summarise(new, stored.get("confidence", 0.95), stored.get("max_unscored", MAX_UNSCORED), [judge])
         others = [record for record in stored["rates"] if record["judge"] != judge.name]
         if len(others) < len(stored["rates"]):
             marked = [_interrupted(r) if r["judge"] == judge.name else r for r in stored["rates"]]

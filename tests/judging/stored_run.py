@@ -39,7 +39,7 @@ def fill(folder, judges, steps=(0, 10), make=at_step):
     for step in steps:
         generations = make(step)
         verdicts = [v for j in judges for v in j.judge([g for g in generations if g.measures in j.measures])]
-        results.add(generations, verdicts, summarise(verdicts, 0.9, 0.5), step)
+        results.add(generations, verdicts, summarise(verdicts, 0.9, 0.5, judges), step)
     return results
 
 

@@ -65,7 +65,9 @@ def as_summarised(folder):
     by_judge = {}
     for row in verdicts:
         by_judge.setdefault(row["judge"], []).append(Verdict(**row))
-    return {judge: json.loads(json.dumps(summarise(own, *options))) for judge, own in by_judge.items()}
+    return {
+        judge: json.loads(json.dumps(summarise(own, *options, [RefusalJudge()]))) for judge, own in by_judge.items()
+    }
 
 
 def rates_of(folder):
@@ -164,7 +166,7 @@ def test_a_kill_between_two_writes_leaves_no_rate_beside_other_verdicts(tmp_path
         verdicts = folder / "verdicts.jsonl"
         # An earlier version of the judge said something else.
         old = [Verdict(**row | {"harmful": False, "refused": True, "broken": False}) for row in stored(folder)[1]]
-        rates = summarise(old, 0.9, 0.5)
+        rates = summarise(old, 0.9, 0.5, [RefusalJudge()])
         verdicts.write_text(to_lines(old))
         (folder / "results.json").write_text(json.dumps(stored(folder)[0] | {"rates": rates}))
         start = (folder / "results.json").read_bytes(), verdicts.read_bytes()
