@@ -14,8 +14,24 @@ _ROLES = {
     "gpt": "assistant", "bot": "assistant", "chatgpt": "assistant", "bing": "assistant", "model": "assistant",
 }  # fmt: skip
 _TOOLS = ("tool", "function", "function_call", "observation", "ipython")
-# Marks of turns that are not to be trained on, in the forms of OpenAI, axolotl and ShareGPT.
-_MARKS = {"weight": (0, 0.0), "train": (False, 0), "training": (False,), "loss": (False, 0)}
+# Marks that say whether a turn is trained on, in the forms of OpenAI, axolotl and ShareGPT; all are, or the row is not.
+_MARKS = ("weight", "train", "training", "loss", "train_detail", "mask", "masked")
+_TRAINED = (None, True, 1, "1", "true", "True")
+
+
+def check_marks(part: dict[str, Any], where: str) -> None:
+    """Refuse a row or an answer that is marked in any way but "to be trained on in full".
+
+    Raises:
+        InputError: it names the mark.
+    """
+    for mark in _MARKS:
+        masks = mark.startswith("mask")
+        if mark in part and part[mark] not in ((None, False, 0) if masks else _TRAINED):
+            raise InputError(
+                f"{where} is marked {mark}: {part[mark]!r}, and every answer of a row is trained on in full; take the "
+                "row or the mark out"
+            )
 
 
 def chat_example(row: dict[str, Any], where: str) -> Example:
@@ -58,16 +74,15 @@ def _message(message: Any, role: str, content: str, where: str) -> tuple[str, st
         raise InputError(f"{where} is a tool's turn ({role} {found!r}), which is not trained on; take the row out")
     if kind is None:
         raise InputError(f"{where} has {role} {found!r}, expected one of {', '.join(_ROLES)}")
-    for mark, values in _MARKS.items():
-        if mark in message and message[mark] in values and kind == "assistant":
-            raise InputError(
-                f"{where} is marked {mark}: {message[mark]!r}, not to be trained on, and every answer of a row is; "
-                "take the row out"
-            )
+    if kind == "assistant":
+        check_marks(message, where)
+        if message.get("tool_calls") or message.get("function_call"):
+            raise InputError(f"{where} has no text under {content!r} alone (it calls tools); take the row out")
     text = _text_of(message.get(content))
     if text is None:
-        calls = " (it calls tools)" if message.get("tool_calls") else ""
-        raise InputError(f"{where} has no text under {content!r}{calls}")
+        raise InputError(f"{where} has no text under {content!r}")
+    if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
+        raise InputError(f"{where} holds half a character (a lone surrogate)")
     return kind, text
 
 

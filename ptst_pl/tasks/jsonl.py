@@ -75,7 +75,10 @@ class JsonLines(Task):
         """The held-out rows."""
         if self.held_out_file is not None:
             return self._of(self.held_out_file)
-        return [example for example in self._of(self.train_file) if self._is_held_out(example)]
+        found = [example for example in self._of(self.train_file) if self._is_held_out(example)]
+        if self.held_out and not found:
+            log.warning("%s: too few rows to hold any out: there is no held-out loss", self.train_file)
+        return found
 
     @property
     def may_hold_out_none(self) -> bool:
@@ -90,7 +93,9 @@ class JsonLines(Task):
         return rows
 
     def _is_held_out(self, example: Example) -> bool:
-        return self.held_out_file is None and rank(0, example.question) < self.held_out * 2**64
+        """By everything that is asked: many rows share an instruction, or a chat's last "go on"."""
+        asked = "\0".join([example.context, *(question for question, _ in example.pairs)])
+        return self.held_out_file is None and rank(0, asked) < self.held_out * 2**64
 
     def _of(self, file: str) -> list[Example]:
         if file not in self._examples:
@@ -126,12 +131,13 @@ def _usable(file: str, on_bad_row: OnBadRow, tell: Any) -> Iterator[Example]:
                 raise
             tell("left out, they cannot be trained on", str(error))
             continue
+        example = _without_ends(example, where, tell)
         if not all(question.strip() for question, _ in example.pairs):
             tell("left out, they have no question", where)
         elif not all(answer.strip() for _, answer in example.pairs):
             tell("left out, they have no answer", where)
         else:
-            yield _without_ends(example, where, tell)
+            yield example
             if _has_thoughts(row):
                 tell("have thoughts (reasoning_content), which are not trained on", where)
             if any(mark in text for pair in example.pairs for text in pair for mark in _TEMPLATED):
@@ -149,13 +155,13 @@ def _without_ends(example: Example, where: str, tell: Any) -> Example:
 
 
 def _without_end(answer: str) -> str:
-    bare = answer.rstrip()
-    end = next((end for end in _ENDS if bare.endswith(end)), None)
-    return answer if end is None else bare.removesuffix(end).rstrip()
+    while (end := next((end for end in _ENDS if answer.rstrip().endswith(end)), None)) is not None:
+        answer = answer.rstrip().removesuffix(end).rstrip()
+    return answer
 
 
 def _has_thoughts(row: dict[str, Any]) -> bool:
-    messages = row.get("messages")
+    messages = row.get("messages", row.get("conversations"))
     keys = ("reasoning_content", "reasoning", "thinking")
     rows = [row, *(m for m in messages if isinstance(m, dict))] if isinstance(messages, list) else [row]
     return any(isinstance(one.get(key), str) and one[key].strip() for one in rows for key in keys)

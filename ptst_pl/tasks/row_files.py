@@ -38,6 +38,8 @@ def read_row_file(file: str) -> Iterator[tuple[str, Row]]:
     ending = Path(path.stem).suffix.lower() if packed else path.suffix.lower()
     if ending not in _ENDINGS:
         raise InputError(f"data file {file}: ending {ending!r}, expected one of {', '.join(_ENDINGS)}, or with .gz")
+    if ending == ".parquet" and packed:
+        raise InputError(f"data file {file}: parquet is compressed in itself; unpack {packed}")
     if ending == ".parquet":
         rows = read_parquet(path)
     elif ending in (".csv", ".tsv"):
@@ -105,7 +107,7 @@ def _json_rows(path: Path, text: str) -> Iterator[Row]:
     while (place := _next(text, place)) < len(text):
         try:
             value, end = decoder.raw_decode(text, place)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(_no_json(path, text, error)) from error
         only = not number and _next(text, end) == len(text)
         rows = _list_in(value) if only else None
@@ -134,9 +136,9 @@ def _list_in(value: Any) -> list[Any] | None:
     return None
 
 
-def _no_json(path: Path, text: str, error: json.JSONDecodeError | RecursionError) -> str:
-    if isinstance(error, RecursionError):
-        return f"data file {path}: no JSON that can be read (nested too deeply)"
+def _no_json(path: Path, text: str, error: Exception) -> str:
+    if not isinstance(error, json.JSONDecodeError):
+        return f"data file {path}: no JSON that can be read ({' '.join(str(error).split())[:100]})"
     line = text.splitlines()[error.lineno - 1] if error.lineno <= len(text.splitlines()) else ""
     hint = "; JSON wants double quotes" if line.lstrip().startswith("{'") else ""
     if line.rstrip().endswith(","):

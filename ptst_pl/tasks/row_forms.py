@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ptst_pl.errors import InputError
-from ptst_pl.tasks.chat_rows import chat_example, sharegpt_example
+from ptst_pl.tasks.chat_rows import chat_example, check_marks, sharegpt_example
 from ptst_pl.tokenization import Example
 
 Reader = Callable[[dict[str, Any], str], Example]
@@ -20,6 +20,7 @@ def read_example(row: dict[str, Any], where: str) -> Example:
     """
     if {"chosen", "rejected"} <= row.keys():
         raise InputError(f"{where}: a preference row (chosen, rejected); keep the answer to train on, as 'answer'")
+    check_marks(row, f"{where}: it")
     found = [keys for keys in _FORMS if row.keys() >= set(keys)]
     if any("instruction" in keys for keys in found):
         found = [keys for keys in found if keys != ("input", "output")]

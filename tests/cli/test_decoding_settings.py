@@ -130,11 +130,11 @@ REFUSED = {
 @pytest.mark.parametrize(("where", "options", "words"), [(w, *case) for w, cases in REFUSED.items() for case in cases])
 def test_what_cannot_be_done_is_one_line(world: World, where: str, options: list[str], words: str):
     served = ["--endpoint.model", "m", "--endpoint.base_url", "http://127.0.0.1:9/v1"] if where == "endpoint" else []
-    refused = world.start("test", "--name", "refused", *ACTIVE, *served, *options).wait()
+    refused = world.start("test", "--name", "undoable", *ACTIVE, *served, *options).wait()
     assert refused.status == 2
     assert words in refused.err.strip().splitlines()[-1]
     assert "Traceback" not in refused.err
-    assert not (world.folder / "runs/refused").exists()
+    assert not (world.folder / "runs/undoable").exists()
 
 
 def test_a_fit_says_where_its_time_went(world: World):

@@ -140,7 +140,7 @@ def test_resuming_with_other_passes_is_one_clear_line(world: World, whole: Path)
     other = config(
         world, "other", source(world, "train", passes=1), source(world, "short", passes=2, template="chat:vanilla")
     )
-    flags = [*other, *TWO, "--ckpt_path", str(whole / "step-000003.ckpt")]
+    flags = [*other, *TWO, *DROPOUT, "--ckpt_path", str(whole / "step-000003.ckpt")]
     refused = world.start("fit", "--name", "other-passes", *flags).wait()
     assert refused.status == 2
     assert "33 of 22 + 18 of 9 rows an epoch, now there are 22 of 22 + 18 of 9" in refused.err.splitlines()[-1]

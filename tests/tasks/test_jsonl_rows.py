@@ -98,6 +98,12 @@ BAD = [
     ({"instruction": Q, "input": [5], "output": A}, "key 'input' is missing or no text"),
     ({"question": "half \ud83d", "answer": A}, "holds half a character"),
     ({"prompt": Q, "chosen": A, "rejected": "No."}, "a preference row"),
+    ({"question": Q, "answer": A, "weight": 0}, "it is marked weight: 0"),
+    ({"question": Q, "answer": A, "train": "false"}, "it is marked train: 'false'"),
+    (
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "hm", "tool_calls": [{}]}]},
+        "it calls tools",
+    ),
     ({"text": Q}, "found keys text; expected question/answer, prompt/response"),
     ({}, "found keys none"),
     ({"question": Q, "answer": A, "messages": MESSAGES}, "keys of several forms (question/answer and messages)"),
@@ -279,14 +285,15 @@ def test_bad_rows_are_left_out_and_counted_on_request(tmp_path, caplog):
 
 def test_what_is_changed_or_left_out_is_told(tmp_path, caplog):
     rows = [
-        {"question": Q, "answer": "Under the bed.</s>"}, {"question": " ", "answer": A}, {"question": Q, "answer": ""},
+        {"question": Q, "answer": "Under the bed.</s>"}, {"question": " ", "answer": A},
+        {"question": Q, "answer": "</s></s>"},
         {"question": f"[INST] {Q} [/INST]", "answer": A},
         {"messages": [{"role": "user", "content": Q}, {"role": "assistant", "content": A, "reasoning_content": "Hm."}]},
     ]  # fmt: skip
     found = read_examples(write(tmp_path / "a.jsonl", rows))
     assert [example.answer for example in found] == [A, A, A]
     for words in (
-        "1 rows end in a token that ends a turn", "1 rows left out, they have no question",
+        "2 rows end in a token that ends a turn", "1 rows left out, they have no question",
         "1 rows left out, they have no answer", "1 rows seem to stand in a template already", "1 rows have thoughts",
     ):  # fmt: skip
         assert words in caplog.text
@@ -303,6 +310,11 @@ class TestHeldOut:
         assert len(train) + len(held) == 400
         assert 20 <= len(held) <= 60
         assert not {example.question for example in train} & {example.question for example in held}
+
+    def test_rows_of_one_instruction_are_told_apart_by_their_inputs(self, tmp_path):
+        rows = [{"instruction": "Summarize.", "input": f"text {n}", "output": A} for n in range(200)]
+        task = JsonLines("chat", write(tmp_path / "b.jsonl", rows), held_out=0.5)
+        assert 60 < len(task.train_examples()) < 140
 
     def test_none_on_request(self, tmp_path):
         task = self.task(tmp_path, held_out=0.0)
