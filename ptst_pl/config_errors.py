@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from ptst_pl.errors import did_you_mean
 
 _KEY = re.compile(r'^Parser key "(?P<key>[^"]+)": ')
+# A wrong value within a class's arguments.
+_INNER = re.compile(r"^Problem with given class_path '[^']+': (?=Parser key )")
 # In a union with None only the first alternative's complaint is of use.
 _UNION = re.compile(
     r"Does not validate against any of the Union subtypes.*?Errors: - (.*?) - Expected a .*$", re.DOTALL
@@ -28,7 +30,11 @@ def explain(message: str, argv: Sequence[str], known: Iterable[str]) -> str:
     text = _UNION.sub(r"\1", text)
     text = re.sub(r"^Call to compute_fn of link .* failed: ", "", text)
     key = m["key"] if (m := _KEY.match(text)) else None
-    text = _KEY.sub("", text)
+    text = _UNION.sub(r"\1", _KEY.sub("", text))
+    if _INNER.match(text):
+        text = _INNER.sub("", text)
+        key = m["key"] if (m := _KEY.match(text)) else key
+        text = _KEY.sub("", text)
     names = list(known)
     for pattern, rewrite in _rewrites(names):
         if match := re.search(pattern, text):

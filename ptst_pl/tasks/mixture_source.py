@@ -9,6 +9,7 @@ from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
 
+from ptst_pl.config_errors import explain
 from ptst_pl.errors import InputError, did_you_mean, input_error_in
 from ptst_pl.tasks.base import Task
 from ptst_pl.tasks.mixture_order import Amount
@@ -117,7 +118,7 @@ def build_task(class_path: str, options: Mapping[str, Any], where: str) -> Task:
         cause = input_error_in(error)
         if cause is None and not isinstance(error, ArgumentError):
             raise
-        reason = " ".join(str(cause or error).split()).removeprefix('Parser key "task": ')
+        reason = " ".join(str(cause).split()) if cause else explain(str(error), (), ()).removeprefix("key 'task': ")
         raise InputError(f"{where}: {reason}") from error
     assert isinstance(built, Task)
     return built

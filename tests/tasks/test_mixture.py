@@ -17,6 +17,7 @@ from ptst_pl.errors import InputError
 from ptst_pl.loss import SummedLoss, answer_nll
 from ptst_pl.tasks import JsonLines, Mixture, Tiny
 from ptst_pl.tasks.mixture_order import Amount, MixtureOrder, rows_per_epoch
+from ptst_pl.tasks.mixture_source import read_source
 from ptst_pl.tiny import world
 from ptst_pl.tokenization import IGNORED, Encoded
 
@@ -348,3 +349,20 @@ def test_mistakes_of_the_whole(folder):
         mixture(folder, spec(folder, "ten", passes=1), spec(folder, "none", passes=1)).check("fit")
     with pytest.raises(InputError, match="epoch_rows is 0"):
         mixture(folder, spec(folder, "ten", weight=1), epoch_rows=0)
+
+
+@pytest.mark.parametrize(
+    ("init_args", "words"),
+    [
+        ({"train_file": "a", "trainfile": "b"}, "JsonLines takes no 'trainfile'; did you mean 'train_file'?"),
+        ({"train_file": "a", "held_out": "much"}, "key 'held_out': expected float, found 'much'"),
+        ({"train_file": "a", "on_bad_row": "x"}, "key 'on_bad_row': expected one of 'refuse', 'skip', found 'x'"),
+        ({}, "JsonLines needs 'train_file'"),
+    ],
+)
+def test_a_mistake_in_a_sources_keys_is_one_short_line(init_args, words):
+    shared = {"template": "chat:vanilla", "tokenizer": "", "chat_format": "llama2", "templates": {}}
+    spec = {"task": {"class_path": "JsonLines", "init_args": init_args}, "passes": 1}
+    with pytest.raises(InputError) as found:
+        read_source(spec, "mixture: source 1", shared)
+    assert str(found.value) == f"mixture: source 1: {words}"
