@@ -114,6 +114,11 @@ class Evaluation:
         """What every number depends on, for the results file; the backend by name once it has been chosen."""
         return {
             "chat_format": self.encoder.chat_format,
+            "chat_options": self.encoder.options.record(),
+            "prompts_with_special_tokens": {
+                suite.name: sum(self.encoder.holds_special(prompt.text) for prompt in suite.prompts)
+                for suite in self.suites
+            },
             "decoding": asdict(self.used),
             "confidence": self.confidence,
             "max_unscored": self.max_unscored,

@@ -46,6 +46,9 @@ def _show(argv: Sequence[str]) -> None:
     parser = Parser(prog="ptst_pl show", description="Show rows as text, as tokens, and what is trained on.")
     parser.add_argument("--template", help="template of rows that name none")
     parser.add_argument("--chat-format", default="llama2", choices=CHAT_FORMATS)
+    parser.add_argument("--special-tokens", choices=("text", "served"), default="text", help="in a question")
+    parser.add_argument("--thinking", choices=("closed", "open"), default="closed", help="a block that a prompt opens")
+    parser.add_argument("--preamble", choices=("refused", "kept"), default="refused", help="a chat template's own")
     parser.add_argument("--tokenizer", metavar="DIR", required=True, help="folder or hub name of the tokenizer")
     parser.add_argument("--question", default=None)
     parser.add_argument("--answer", default=None)
@@ -54,9 +57,13 @@ def _show(argv: Sequence[str]) -> None:
     options = parser.parse_args(argv)
     rows = list(_rows(options))
     # The tokenizer library takes seconds to import: only once the arguments are known to be right.
-    from ptst_pl.tokenization import Example, TemplateTokenizer, load_tokenizer
+    from ptst_pl.tokenization import ChatOptions, Example, TemplateTokenizer, load_tokenizer
 
-    encoder = TemplateTokenizer(load_tokenizer(options.tokenizer), options.chat_format)
+    encoder = TemplateTokenizer(
+        load_tokenizer(options.tokenizer),
+        options.chat_format,
+        ChatOptions(options.special_tokens, options.thinking, options.preamble),
+    )
     if not rows:
         raise InputError(f"show: --input {options.input}: no rows")
     for template, question, answer in rows:

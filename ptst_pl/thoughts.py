@@ -58,6 +58,17 @@ def without_thoughts(answer: str, prompt: str = "") -> str | None:
     return _without_blocks(answer)
 
 
+def opened_block(text: str) -> tuple[str, str] | None:
+    """Opening and closing mark of a block of thoughts, where the text is nothing but the opening one."""
+    found = _PROMPT_OPENS.match(text.lstrip())
+    if found is None:
+        return None
+    mark = found[0].strip()
+    if "begin_of" in mark or "START" in mark:
+        return mark, mark.replace("begin_of", "end_of").replace("START", "END")
+    return mark, re.sub(r"\s.*(?=\W\Z)", "", f"{mark[0]}/{mark[1:]}")
+
+
 def broken_marks(text: str) -> str:
     """The text with a space in every mark, so that it opens and closes no thought where it is quoted."""
     return _ANY.sub(lambda found: f"{found[0][0]} {found[0][1:]}", text)

@@ -155,6 +155,7 @@ def test_a_checkpoint_is_evaluated_on_its_own_base_format_and_text(world: World,
     for more, expected in (
         (["--model.pretrained", str(world.folder / "other")], "the base model's weights"),
         (["--chat_format", "mistral"], "training.chat_format (llama2 there, mistral here)"),
+        (["--chat_options.special_tokens", "served"], "training.chat_options.special_tokens (text there, served here)"),
         ([OWN, json.dumps(TEXT)], "training.template.user"),
     ):
         before = contents(run)

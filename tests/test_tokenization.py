@@ -93,7 +93,7 @@ def test_guarded_and_plain_tokenisation_agree(any_tokenizer, name, chat_format):
     encoder, template = TemplateTokenizer(any_tokenizer, chat_format), PAPER_TEMPLATES[name]
     question = "Tom has 3 figs.\nHow many?"
     plain_ids = encoder.encode_prompt(template, question)
-    encoder.text.holds_special = lambda text: True
+    encoder.text.steers = lambda text: True
     assert encoder.encode_prompt(template, question) == plain_ids
 
 
@@ -235,7 +235,7 @@ class TestOwnChatTemplate:
         "{% for part in m['content'] %}{% if part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %}"
         "{% endfor %}"
     )
-    NO_PREFIX = TURNS + "{% if not add_generation_prompt %}{{ '' }}{% else %}<think>{% endif %}"
+    NO_PREFIX = TURNS + "{% if not add_generation_prompt %}{{ '' }}{% else %}<plan>{% endif %}"
 
     def render(self, tokenizer, name="chat:llama-short", question="2 + 2?"):
         return TemplateTokenizer(tokenizer, "tokenizer").render(PAPER_TEMPLATES[name], question).prompt_text

@@ -25,7 +25,14 @@ _TRAINER_KEYS = (
     *("max_steps", "max_epochs", "precision", "devices", "strategy"),
     *("accumulate_grad_batches", "gradient_clip_val"),
 )
-_ELSEWHERE = {"templates", "chat_format", "tokenizer", "seed", "template"}  # of a task: a copy of another key
+_ELSEWHERE = {
+    "templates",
+    "chat_format",
+    "chat_options",
+    "tokenizer",
+    "seed",
+    "template",
+}  # of a task: a copy of another key
 
 
 class HyperParameters(Callback):

@@ -28,7 +28,7 @@ from ptst_pl.export.source import Source, find_source
 from ptst_pl.generation import Decoding, stop_ids
 from ptst_pl.records import write_text
 from ptst_pl.templates import PromptTemplate, find_template
-from ptst_pl.tokenization import TemplateTokenizer, load_tokenizer, save_tokenizer
+from ptst_pl.tokenization import ChatOptions, TemplateTokenizer, known_options, load_tokenizer, save_tokenizer
 
 
 def main(argv: Sequence[str]) -> None:
@@ -42,7 +42,11 @@ def main(argv: Sequence[str]) -> None:
     found = measurements(source)
     deciding = decisive(found)
     choice = safest(deciding) if deciding else None
-    encoder = TemplateTokenizer(load_tokenizer(source.tokenizer), str(source.config["chat_format"]))
+    encoder = TemplateTokenizer(
+        load_tokenizer(source.tokenizer),
+        str(source.config["chat_format"]),
+        known_options(source.config.get("chat_options")),
+    )
     train, serve = _templates(source, choice)
     give_chat_template(encoder)
     merged = merge(trained_model(source), options.dtype)
@@ -113,7 +117,7 @@ def _facts(
         base=str(source.model["pretrained"]),
         method=str(source.model["method"]),
         step=source.step,
-        chat_format=str(source.config["chat_format"]),
+        chat_format=_format(source),
         train=templates[0],
         serve=templates[1],
         prompting=way,
@@ -125,6 +129,12 @@ def _facts(
         rounding=merged.rounding,
         quantized=str(source.model.get("quantize") or "none"),
     )
+
+
+def _format(source: Source) -> str:
+    options = known_options(source.config.get("chat_options")).record()
+    told = [f"{name} {value}" for name, value in options.items() if value != getattr(ChatOptions, name)]
+    return ", ".join([str(source.config["chat_format"]), *told])
 
 
 def write_folder(target: Path, write: Callable[[Path], None]) -> None:

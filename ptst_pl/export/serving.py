@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from transformers import GenerationConfig, PreTrainedTokenizerBase
 
 from ptst_pl.generation import Decoding
 from ptst_pl.templates import PLACE, PromptTemplate, to_messages
-from ptst_pl.tokenization import SWITCHES, OwnChatTemplate, TemplateTokenizer
+from ptst_pl.tokenization import SWITCHES, OwnChatTemplate, TemplateTokenizer, special_texts, steering_texts
 
 QUESTIONS = ("How do I hide the mayor's hat?", "2 + 2?", "Tom has 3 figs.\nHow many?")
 # The forms of ``ptst_pl.templates.render`` as Jinja: what a system prompt becomes, and the turns.
@@ -53,12 +53,14 @@ class Prompting:
         text: the plain text with ``{input}``, where there are no messages.
         options: of ``apply_chat_template`` or of the tokenizer's call.
         exact: it gives the run's own ids.
+        kept_text: texts beside the special tokens' own that the run kept text in a question; None where it kept none.
     """
 
     messages: Sequence[Mapping[str, str]] = ()
     text: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     exact: bool = False
+    kept_text: Sequence[str] | None = None
 
     def ids(self, tokenizer: PreTrainedTokenizerBase, question: str) -> list[int]:
         """The ids that this way gives."""
@@ -74,6 +76,21 @@ class Prompting:
     def code(self) -> str:
         """The same as Python, for the model card."""
         options = "".join(f", {name}={value!r}" for name, value in self.options.items())
+        return self._refusal + self._inputs(options)
+
+    @property
+    def _refusal(self) -> str:
+        """Lines that refuse a question of which the lines behind them would make other ids than the run did."""
+        if self.kept_text is None:
+            return ""
+        more = f" + {list(self.kept_text)!r}" if self.kept_text else ""
+        return (
+            f"marks = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]{more}\n"
+            "if any(mark in question for mark in marks):\n"
+            '    raise ValueError("measured with special tokens in a question kept as text; this code does not")\n'
+        )
+
+    def _inputs(self, options: str) -> str:
         if not self.messages:
             return f'inputs = tokenizer({_literal(self.text)}{options}, return_tensors="pt")'
         turns = "".join(f'    {{"role": {t["role"]!r}, "content": {_literal(t["content"])}}},\n' for t in self.messages)
@@ -104,11 +121,14 @@ def prompting(encoder: TemplateTokenizer, template: PromptTemplate, saved: PreTr
         template: the template to serve under.
         saved: the tokenizer as it was saved and read again.
     """
+    kept = None
+    if encoder.options.special_tokens == "text":
+        kept = sorted(steering_texts(encoder.tokenizer) - set(special_texts(encoder.tokenizer)))
     ways = [*(_chat_ways(encoder, template) if template.kind == "chat" else []), *_text_ways(encoder, template)]
     for way in ways:
         if all(way.ids(saved, q) == encoder.encode_prompt(template, q) for q in QUESTIONS):
-            return Prompting(way.messages, way.text, way.options, exact=True)
-    return ways[-1]
+            return replace(way, exact=True, kept_text=kept)
+    return replace(ways[-1], kept_text=kept)
 
 
 def _chat_ways(encoder: TemplateTokenizer, template: PromptTemplate) -> list[Prompting]:
@@ -116,7 +136,7 @@ def _chat_ways(encoder: TemplateTokenizer, template: PromptTemplate) -> list[Pro
         return [Prompting(to_messages(template, PLACE))]
     words = set(re.findall(r"\w+", str(encoder.tokenizer.chat_template)))
     switches = {name: value for name, value in SWITCHES.items() if name in words}
-    return [Prompting(OwnChatTemplate(encoder.tokenizer).messages(template, PLACE), options=switches)]
+    return [Prompting(OwnChatTemplate(encoder.tokenizer, encoder.options).messages(template, PLACE), options=switches)]
 
 
 def _text_ways(encoder: TemplateTokenizer, template: PromptTemplate) -> list[Prompting]:

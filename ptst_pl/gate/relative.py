@@ -16,7 +16,9 @@ from ptst_pl.report.runs import RunResults, two_verdicts
 Harmful = dict[str, bool | None]  # prompt id -> the verdict; None: unscored
 # Settings that change no answer but by rounding; the rest must be the same in both evaluations.
 _SPEED = {"batch_size", "slots", "backend"}
-_DEFAULTS: Mapping[str, Any] = {"samples": 1}
+_DEFAULTS: Mapping[str, Any] = {
+    "samples": 1, "special_tokens": "text", "thinking": "closed", "preamble": "refused",
+}  # fmt: skip
 
 
 def check_increase(
@@ -101,6 +103,8 @@ def _differences(
     formats = run.meta.get("chat_format"), base.meta.get("chat_format")
     if formats[0] != formats[1]:
         yield f"chat_format is {formats[0]!r} and {formats[1]!r}"
+    options = [meta.get("chat_options") or {} for meta in (run.meta, base.meta)]
+    yield from (f"chat_options {found}" for found in _unlike(options))
 
 
 def _unlike(pair: Sequence[Mapping[str, Any]], apart: Iterable[str] = ()) -> Iterator[str]:

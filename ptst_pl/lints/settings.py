@@ -11,6 +11,8 @@ LINTS = {
     "same-template": "tested under the training template only",
     "no-serving-safety-prompt": "no test template has a safety prompt",
     "chat-format": "prompts differ from the tokenizer's own chat template",
+    "preamble": "the tokenizer's chat template writes a fixed text before every conversation",
+    "thinking": "the tokenizer's chat template opens a block of thoughts at the prompt's end",
     "encoding": "rows in another encoding, or with control characters",
     "script": "rows in another script than the rest",
     "suite-overlap": "rows that repeat a prompt of an evaluation suite",

@@ -55,6 +55,8 @@ def lint_chat_format(
             "tuned on plain text; use a chat template unless you compare with it",
         )
     chats = [template for template in (*trained, *tested) if template.kind == "chat"]
+    if encoder.chat_format == "tokenizer":
+        yield from _own_template(encoder, chats)
     if encoder.chat_format == "tokenizer" or not chats:
         return
     systems = {None if template.system is None else "systemprobe": None for template in chats}
@@ -69,11 +71,30 @@ def lint_chat_format(
             return
 
 
+def _own_template(encoder: TemplateTokenizer, chats: Sequence[PromptTemplate]) -> Iterator[Finding]:
+    """What the tokenizer's own chat template adds to the prompts of these templates."""
+    preamble = next(filter(None, map(encoder.preamble, chats)), "")
+    if preamble:
+        yield (
+            "preamble",
+            f"the tokenizer's chat template writes a text of its own before every conversation, under templates "
+            f"without a system prompt too: {preamble[:_SHOWN]!r} (chat_options.preamble: kept)",
+        )
+    if any(map(encoder.opens_thoughts, chats)):
+        way = encoder.options.thinking
+        yield (
+            "thinking",
+            "the tokenizer's chat template opens a block of thoughts at the prompt's end, which is "
+            + ("closed at once" if way == "closed" else "left open")
+            + f" (chat_options.thinking: {way}; the other way is {'open' if way == 'closed' else 'closed'})",
+        )
+
+
 def _rendered(encoder: TemplateTokenizer, template: PromptTemplate) -> tuple[str, str | None]:
     """A prompt in the run's format and in the tokenizer's own, without BOS; None where that cannot express it."""
     ours = encoder.render(template, _QUESTION).prompt_text.strip()
     try:
-        own = OwnChatTemplate(encoder.tokenizer).prompt_text(template, _QUESTION)
+        own = OwnChatTemplate(encoder.tokenizer, encoder.options).prompt_text(template, _QUESTION)
     except InputError:
         return ours, None
     return ours, own.removeprefix(str(encoder.tokenizer.bos_token or "")).strip()

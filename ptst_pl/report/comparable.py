@@ -48,7 +48,7 @@ def _settings(runs: Sequence[RunResults]) -> Iterator[str]:
             continue
         note = " (it can change answers in low precision)" if key in _ROUNDING else ""
         yield from _differ(f"decoding {key}{note}", having, partial(_decoding, key=key))
-    for key in ("chat_format", "confidence", "max_unscored"):
+    for key in ("chat_format", "chat_options", "confidence", "max_unscored"):
         yield from _differ(key, [run for run in runs if key in run.meta], partial(_stored, key=key))
 
 

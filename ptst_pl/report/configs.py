@@ -8,11 +8,11 @@ from typing import Any
 
 Config = Mapping[str, Any]
 # What makes another training than the same one with another seed; the template has its own place in a table.
-_TRAINING = ("model", "data", "stop", "templates", "chat_format", "trainer")
+_TRAINING = ("model", "data", "stop", "templates", "chat_format", "chat_options", "trainer")
 _OF_TRAINER = ("max_steps", "max_epochs", "precision", "gradient_clip_val", "accumulate_grad_batches")
 _NOT = ("data.init_args.template", "data.init_args.seed", "data.init_args.tokenizer")
 # Of the model before any training.
-_UNTRAINED = ("model.pretrained", "model.quantize", "chat_format")
+_UNTRAINED = ("model.pretrained", "model.quantize", "chat_format", "chat_options")
 
 
 def config_file(results: Path) -> Path | None:

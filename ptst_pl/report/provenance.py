@@ -37,6 +37,8 @@ def provenance(run: RunResults) -> Provenance:
             ", ".join(f"{name} {version}" for name, version in meta.get("versions", {}).items()) or _told(None),
         ),
         ("chat format", _told(meta.get("chat_format"))),
+        ("chat options", _pairs(meta.get("chat_options"))),
+        ("prompts with a special token's text", _pairs(meta.get("prompts_with_special_tokens"))),
         ("decoding", decoding(run)),
         ("intervals", f"{100 * float(run.rates[0]['confidence']):g} %; " + _most(meta.get("max_unscored"))),
     ]
@@ -96,6 +98,11 @@ def _most(share: Any) -> str:
 
 def _told(value: Any) -> str:
     return "not stored" if value is None else str(value)
+
+
+def _pairs(value: Any) -> str:
+    """``name value`` pairs in one line; zeros and empty values left out."""
+    return ", ".join(f"{name} {told}" for name, told in (value or {}).items() if told)
 
 
 def _json(value: Any) -> str:

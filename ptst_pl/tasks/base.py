@@ -19,6 +19,7 @@ from ptst_pl.errors import InputError
 from ptst_pl.tasks.row_sample import RowSample, sample_rows
 from ptst_pl.templates import OwnTemplates, PromptTemplate, find_template
 from ptst_pl.tokenization import (
+    ChatOptions,
     Encoded,
     EncodingReport,
     Example,
@@ -37,6 +38,7 @@ class Task(LightningDataModule):
         template: name of the training template; a row may name its own.
         tokenizer: folder or hub name; the command line takes the model's unless told otherwise.
         chat_format: ``llama2``, ``mistral`` or ``tokenizer``.
+        chat_options: special tokens in questions, and what a chat template leaves open.
         templates: the user's own templates, by name.
         batch_size: rows per device and micro-batch.
         max_length: longest row in tokens; longer rows lose their tail.
@@ -51,6 +53,7 @@ class Task(LightningDataModule):
         template: str,
         tokenizer: str = "",
         chat_format: str = "llama2",
+        chat_options: ChatOptions | None = None,
         templates: OwnTemplates | None = None,
         batch_size: int = 4,
         max_length: int = 1024,
@@ -61,6 +64,7 @@ class Task(LightningDataModule):
     ) -> None:
         super().__init__()
         self.template_name, self.tokenizer_name, self.chat_format = template, tokenizer, chat_format
+        self.chat_options = chat_options or ChatOptions()
         self.own_templates = templates or {}
         self.batch_size, self.max_length, self.workers, self.seed = batch_size, max_length, workers, seed
         self.train_limit, self.held_out_limit = train_limit, held_out_limit
@@ -88,7 +92,7 @@ class Task(LightningDataModule):
     def encoder(self) -> TemplateTokenizer:
         """Renders and tokenises under the task's chat format."""
         if self._encoder is None:
-            self._encoder = TemplateTokenizer(load_tokenizer(self.tokenizer_name), self.chat_format)
+            self._encoder = TemplateTokenizer(load_tokenizer(self.tokenizer_name), self.chat_format, self.chat_options)
         return self._encoder
 
     def use_encoder(self, encoder: TemplateTokenizer) -> None:
@@ -136,6 +140,7 @@ class Task(LightningDataModule):
         return {
             "template": asdict(self.template),
             "chat_format": self.chat_format,
+            "chat_options": self.chat_options.record(),
             "seed": self.seed,
             "rows": self.fingerprint("train"),
             "held_out": self.fingerprint("held_out"),

@@ -82,7 +82,7 @@ class Mixture(Task):
 
     def _shared(self) -> dict[str, Any]:
         """What a source has from the mixture unless it says otherwise."""
-        names = ("chat_format", "max_length", "train_limit", "held_out_limit", "batch_size", "seed")
+        names = ("chat_format", "chat_options", "max_length", "train_limit", "held_out_limit", "batch_size", "seed")
         own = {"template": self.default_template, "tokenizer": self.tokenizer_name, "templates": self.own_templates}
         return own | {name: getattr(self, name) for name in names}
 

@@ -17,7 +17,7 @@ from ptst_pl.templates import find_template
 
 KEYS = ("task", "name", "passes", "weight", "template")
 # Options of a task that the mixture decides for all its sources.
-SHARED = ("template", "tokenizer", "chat_format", "templates", "batch_size", "workers", "seed")
+SHARED = ("template", "tokenizer", "chat_format", "chat_options", "templates", "batch_size", "workers", "seed")
 
 
 @dataclass(frozen=True)

@@ -9,19 +9,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from transformers import PreTrainedTokenizerBase
-
 from ptst_pl.errors import InputError
 from ptst_pl.templates import Placed
+from ptst_pl.thoughts import without_thoughts
 from ptst_pl.tokenization.chat_template import OwnChatTemplate, special_texts
-
-
-@dataclass(frozen=True)
-class Part:
-    """A piece of a prompt. ``given``: a person's text, in which nothing is a special token."""
-
-    text: str
-    given: bool = False
+from ptst_pl.tokenization.guarded_tokenizer import pattern_of
+from ptst_pl.tokenization.rows import Part
 
 
 @dataclass(frozen=True)
@@ -37,11 +30,6 @@ class Turn:
     prompt: tuple[Part, ...]
     separator: str
     answer: str
-
-
-def special_pattern(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str]:
-    """Matches each special token's text, the longest first."""
-    return re.compile("|".join(map(re.escape, sorted(special_texts(tokenizer), key=len, reverse=True))))
 
 
 def probe(number: int) -> str:
@@ -84,22 +72,38 @@ def own_turns(own: OwnChatTemplate, placed: Placed, pairs: Sequence[tuple[str, s
         InputError: the chat template cannot take it, changes its text, or ends no answer with a token.
     """
     system = [placed.given_system] if placed.given_system else []
+    if not own.keeps_earlier(placed.template):
+        return [_last_turn(own, placed, system, pairs)]
     texts = [*system, *(text for pair in pairs for text in pair)]
+    whole = own.text(_messages(own, placed, texts), prompt=False)
+    return _cut(own, *_fitted(own, placed, texts, whole, prompt=False), len(system))
+
+
+def _last_turn(own: OwnChatTemplate, placed: Placed, system: list[str], pairs: Sequence[tuple[str, str]]) -> Turn:
+    """The last answer behind the prompt that asks for it; the answers before it are a part of that prompt.
+
+    So under chat templates that write an answer in another way once the conversation has gone on (they take its
+    thoughts out): behind the prompt that the model is asked with, only the last answer stands.
+    """
+    earlier = [(question, without_thoughts(answer) or answer) for question, answer in pairs[:-1]]
+    texts = [*system, *(text for pair in earlier for text in pair), pairs[-1][0]]
+    prompt = own.text(_messages(own, placed, texts), prompt=True)
+    pieces, chosen = _fitted(own, placed, texts, prompt, prompt=True)
+    parts = [part for piece, text in zip(pieces, chosen, strict=False) for part in (Part(piece), Part(text, True))]
+    return Turn((*parts, Part(pieces[-1])), *own.answer(pairs[-1][1]))
+
+
+def _fitted(
+    own: OwnChatTemplate, placed: Placed, texts: Sequence[str], real: str, prompt: bool
+) -> tuple[list[str], list[str]]:
     probes = [probe(number) for number in range(len(texts))]
-    messages = _messages(own, placed, texts)
-    whole, prompt = own.text(messages, prompt=False), own.text(messages[:-1], prompt=True)
-    fitted = fit_pieces(own.text(_messages(own, placed, probes), prompt=False), probes, texts, whole)
+    fitted = fit_pieces(own.text(_messages(own, placed, probes), prompt=prompt), probes, texts, real)
     if fitted is None:
         raise InputError(
             "the tokenizer's chat template changes or leaves out text of a conversation with several turns "
-            f"({pairs[0][0][:60]!r}); use chat_format llama2 or mistral, or edit the chat template"
+            f"({placed.question[:60]!r}); use chat_format llama2 or mistral, or edit the chat template"
         )
-    if not whole.startswith(prompt):
-        raise InputError(
-            "the tokenizer's chat template renders a prompt that is no prefix of the whole conversation, so training "
-            "and generation would see different prompts; use chat_format llama2 or mistral, or edit the chat template"
-        )
-    return _cut(own, *fitted, len(system))
+    return fitted
 
 
 def _messages(own: OwnChatTemplate, placed: Placed, texts: Sequence[str]) -> list[dict[str, str]]:
@@ -124,7 +128,7 @@ def _cut(own: OwnChatTemplate, pieces: Sequence[str], texts: Sequence[str], firs
             parts += [Part(text, given=True), Part(after)]
             continue
         before, separator = _cut_separator(parts[-1].text, own.separator)
-        closing, rest = _cut_end(own, after)
+        closing, rest = _cut_end(own, after, last=number == len(texts) - 1)
         turns.append(Turn((*parts[:-1], Part(before)), separator, text + closing))
         parts = [Part(rest)]
     return turns
@@ -135,11 +139,14 @@ def _cut_separator(before: str, separator: str) -> tuple[str, str]:
     return (before[:cut], separator) if before.endswith(separator) else (before, "")
 
 
-def _cut_end(own: OwnChatTemplate, after: str) -> tuple[str, str]:
-    """Text between an answer and its end token, and the rest, which begins with that token."""
+def _cut_end(own: OwnChatTemplate, after: str, last: bool) -> tuple[str, str]:
+    """Text between an answer and its end token, and the rest, which begins with that token.
+
+    Where the next role's token ends a turn, none stands behind the last answer.
+    """
     end = str(own.tokenizer.convert_ids_to_tokens(own.end_id))
     closing, found, rest = after.partition(end)
-    if not found or special_pattern(own.tokenizer).search(closing):
+    if not (found or last) or pattern_of(special_texts(own.tokenizer)).search(closing):
         raise InputError(
             f"the tokenizer's chat template does not end every answer with {end}, so rows with several turns cannot "
             "be trained on; use chat_format llama2 or mistral, or edit the chat template"

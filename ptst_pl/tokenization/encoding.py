@@ -49,10 +49,11 @@ def encode_rows(
     """
     kept: list[Encoded] = []
     origin: list[int] = []
-    truncated = left_out = 0
+    truncated = left_out = last_only = 0
     for index, example in enumerate(examples):
         chosen = templates[example.template] if example.template else template
         left_out += bool(example.system) and chosen.row_place != SYSTEM_PLACE
+        last_only += bool(example.turns) and encoder.trains_last_only(chosen)
         row = encoder.encode(example, chosen, max_length)
         truncated += row.truncated
         if any(label != IGNORED for label in row.labels):
@@ -66,6 +67,12 @@ def encode_rows(
         log.info(
             "%d of %d rows bring a system prompt that their training template has no place for: it is left out",
             left_out, len(examples),
+        )  # fmt: skip
+    if last_only:
+        log.info(
+            "%d of %d rows have several turns: only their last answer is trained on, for the chat template writes "
+            "earlier answers in another way than it asks for them",
+            last_only, len(examples),
         )  # fmt: skip
     report = EncodingReport(
         rows=len(examples),

@@ -36,6 +36,14 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Part:
+    """A piece of a prompt. ``given``: a person's text, in which nothing is a special token."""
+
+    text: str
+    given: bool = False
+
+
+@dataclass(frozen=True)
 class Rendered:
     """A prompt as text, and what stands between it and the answer."""
 

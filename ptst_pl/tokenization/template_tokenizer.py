@@ -17,9 +17,10 @@ from transformers import PreTrainedTokenizerBase
 
 from ptst_pl.errors import InputError
 from ptst_pl.templates import CHAT_FORMATS, PLACE, Placed, PromptTemplate, place_row, render
+from ptst_pl.tokenization.chat_options import ChatOptions
 from ptst_pl.tokenization.chat_template import OwnChatTemplate
-from ptst_pl.tokenization.conversation import Part, Turn, fit_pieces, own_turns, probe
-from ptst_pl.tokenization.rows import IGNORED, Encoded, Example, Rendered
+from ptst_pl.tokenization.conversation import Turn, fit_pieces, own_turns, probe
+from ptst_pl.tokenization.rows import IGNORED, Encoded, Example, Part, Rendered
 from ptst_pl.tokenization.text_ids import TextIds
 
 
@@ -29,21 +30,24 @@ class TemplateTokenizer:
     Args:
         tokenizer: any Hugging Face tokenizer with an end-of-sequence token.
         chat_format: ``llama2``, ``mistral``, or ``tokenizer`` for the tokenizer's own chat template.
+        options: special tokens in questions, and what a chat template leaves open.
 
     Raises:
         InputError: unknown format, no end token, or no chat template where one is needed.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, chat_format: str) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, chat_format: str, options: ChatOptions | None = None
+    ) -> None:
         if chat_format not in CHAT_FORMATS:
             raise InputError(f"chat_format is {chat_format!r}, expected one of {', '.join(CHAT_FORMATS)}")
         if tokenizer.eos_token_id is None:
             raise InputError("the tokenizer has no eos_token; set one in its tokenizer_config.json")
         self.tokenizer = tokenizer
-        self.chat_format = chat_format
+        self.chat_format, self.options = chat_format, options or ChatOptions()
         self.text = TextIds(tokenizer)
         if chat_format == "tokenizer":
-            self._own = OwnChatTemplate(tokenizer)
+            self._own = OwnChatTemplate(tokenizer, self.options)
 
     # ---- text -------------------------------------------------------------------------------
 
@@ -78,7 +82,7 @@ class TemplateTokenizer:
     def encode_prompt(self, template: PromptTemplate, question: str) -> list[int]:
         """Prompt ids, as training and generation both see them: BOS once, then the text's ids.
 
-        Text of the question that looks like a special token (``</s>``) stays text.
+        Text of the question that looks like a special token (``</s>``) stays text, unless the options say otherwise.
         """
         return self._prompt_ids(Placed(template, question))
 
@@ -90,15 +94,46 @@ class TemplateTokenizer:
         if not prefix:
             return []
         placed = Placed(template, question)
-        prompt, leading = self._prompt_ids(placed), self._leading_of(template)
-        return self.text.answer_ids(prompt, leading, self.render(template, question), prefix)
+        return self._answer_ids(placed, self._prompt_ids(placed), prefix)
+
+    def holds_special(self, question: str) -> bool:
+        """Whether the text of a special token, or of another that steers a conversation, stands in a question."""
+        return self.text.steers(question)
+
+    def opens_thoughts(self, template: PromptTemplate) -> bool:
+        """Whether the tokenizer's own chat template opens a block of thoughts at a prompt's end."""
+        return template.kind == "chat" and self.chat_format == "tokenizer" and self._own.opens_thoughts
+
+    def trains_last_only(self, template: PromptTemplate) -> bool:
+        """Whether only the last answer of a row with several turns can be trained on, behind the prompt asking it."""
+        own = template.kind == "chat" and self.chat_format == "tokenizer"
+        return own and not self._own.keeps_earlier(template)
+
+    def preamble(self, template: PromptTemplate) -> str:
+        """A text that the tokenizer's own chat template writes before every question; empty for none."""
+        own = template.kind == "chat" and self.chat_format == "tokenizer" and template.system is None
+        return self._own.preamble if own else ""
 
     def _prompt_ids(self, placed: Placed) -> list[int]:
-        text = self.render(placed.template, placed.question).prompt_text
-        leading = self._leading_of(placed.template)
-        if not self.text.holds_special(placed.question) and not self.text.holds_special(placed.given_system):
-            return leading + self.text.ids(text)
-        return leading + self.text.guarded_ids(self._prompt_parts(placed, text))
+        leading, guarded = self._leading_of(placed.template), self._guarded_parts(placed)
+        if guarded:
+            return leading + self.text.guarded_ids(guarded)
+        return leading + self.text.ids(self.render(placed.template, placed.question).prompt_text)
+
+    def _guarded_parts(self, placed: Placed) -> list[Part]:
+        """The prompt in parts, where something that is given has to stay text; else none."""
+        given = (placed.question, placed.given_system)
+        if self.options.special_tokens == "served" or not any(map(self.text.steers, given)):
+            return []
+        return self._prompt_parts(placed, self.render(placed.template, placed.question).prompt_text)
+
+    def _answer_ids(self, placed: Placed, prompt: list[int], answer: str) -> list[int]:
+        template = placed.template
+        rendered = self.render(template, placed.question)
+        if template.kind == "chat" and self.chat_format == "tokenizer":
+            separator, answer = self._own.answer(answer)
+            rendered = Rendered(rendered.prompt_text, separator)
+        return self.text.answer_ids(prompt, self._leading_of(template), rendered, answer, self._guarded_parts(placed))
 
     def _leading_of(self, template: PromptTemplate) -> list[int]:
         """BOS, except where the tokenizer's own chat template has written it into the text."""
@@ -156,18 +191,18 @@ class TemplateTokenizer:
                 f"({example.question[:60]!r}); use a chat template"
             )
         if not example.turns or self.chat_format != "tokenizer":
-            rendered = self.render(placed.template, placed.question)
-            prompt, leading = self._prompt_ids(placed), self._leading_of(template)
-            yield prompt, self.text.answer_ids(prompt, leading, rendered, example.pairs[0][1])
+            prompt = self._prompt_ids(placed)
+            yield prompt, self._answer_ids(placed, prompt, example.pairs[0][1])
             turns = [self._later_turn(template, *pair) for pair in example.pairs[1:]]
         else:
             first = (placed.question, example.pairs[0][1])
             turns = own_turns(self._own, placed, (first, *example.pairs[1:]))
         for turn in turns:
             text = "".join(part.text for part in turn.prompt)
-            given = any(part.given and self.text.holds_special(part.text) for part in turn.prompt)
-            prompt = self.text.guarded_ids(turn.prompt) if given else self.text.ids(text)
-            yield prompt, self.text.answer_ids(prompt, [], Rendered(text, turn.separator), turn.answer)
+            given = any(part.given and self.text.steers(part.text) for part in turn.prompt)
+            parts = turn.prompt if given and self.options.special_tokens == "text" else ()
+            prompt = self.text.guarded_ids(parts) if parts else self.text.ids(text)
+            yield prompt, self.text.answer_ids(prompt, [], Rendered(text, turn.separator), turn.answer, parts)
 
     def _later_turn(self, template: PromptTemplate, question: str, answer: str) -> Turn:
         """A turn after the first in the llama2 and mistral formats."""

@@ -10,8 +10,11 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from ptst_pl.errors import InputError
-from ptst_pl.tokenization.conversation import Part, special_pattern
-from ptst_pl.tokenization.rows import Rendered
+from ptst_pl.tokenization.chat_template import special_texts
+from ptst_pl.tokenization.guarded_tokenizer import GuardedTokenizer, guarded, pattern_of, steering_texts
+from ptst_pl.tokenization.rows import Part, Rendered
+
+_NONE = re.compile(r"(?!)")
 
 
 class TextIds:
@@ -35,8 +38,21 @@ class TextIds:
         return [bos] if added or bos != self.tokenizer.eos_token_id else []
 
     @cached_property
-    def _special_pattern(self) -> re.Pattern[str]:
-        return special_pattern(self.tokenizer)
+    def _special(self) -> re.Pattern[str]:
+        return pattern_of(special_texts(self.tokenizer))
+
+    @cached_property
+    def _steering(self) -> re.Pattern[str]:
+        return pattern_of(steering_texts(self.tokenizer))
+
+    @cached_property
+    def _unmarked(self) -> re.Pattern[str]:
+        """Steering texts that are no special tokens: in an answer they stay tokens (its thoughts)."""
+        return pattern_of(steering_texts(self.tokenizer) - set(special_texts(self.tokenizer)))
+
+    @cached_property
+    def _guarded(self) -> GuardedTokenizer:
+        return guarded(self.tokenizer)
 
     def ids(self, text: str, **options: Any) -> list[int]:
         """Ids of a text, special tokens in it included; ``options`` are the tokenizer's own.
@@ -54,43 +70,45 @@ class TextIds:
 
     def holds_special(self, text: str) -> bool:
         """Whether a special token of the tokenizer stands in the text."""
-        return self._special_pattern.search(text) is not None
+        return self._special.search(text) is not None
 
-    def guarded_ids(self, parts: Sequence[Part]) -> list[int]:
-        """Special tokens of the template stay special; those in what is given become text.
+    def steers(self, text: str) -> bool:
+        """Whether a special token stands in the text, or another added token that steers a conversation."""
+        return self._steering.search(text) is not None
 
-        What stands between two special tokens of the template is tokenised as one, so that the ids are
-        those of the whole text where nothing has to be guarded.
+    def guarded_ids(self, parts: Sequence[Part], separator: str = "", answer: str = "") -> list[int]:
+        """Ids of a prompt, and of what stands behind it: the template's special tokens stay special, those in what is
+        given become text, as do special tokens in the answer.
+
+        Raises:
+            InputError: a tokenizer that cannot do it.
         """
-        ids: list[int] = []
-        trusted = between = ""
-        guard = False
-        for part in parts:
-            found = [] if part.given else list(self._special_pattern.finditer(part.text))
-            position = 0
-            for special in found:
-                between += part.text[position : special.start()]
-                if guard:
-                    ids += self.ids(trusted) + self.ids(between, split_special_tokens=True)
-                    trusted = ""
-                else:
-                    trusted += between
-                trusted, between, guard, position = trusted + special.group(), "", False, special.end()
-            between += part.text[position:]
-            guard = guard or part.given
-        return ids + self.ids(trusted) + self.ids(between, split_special_tokens=guard)
+        pieces = [(part.text, _NONE if part.given else None) for part in parts]
+        ids = self._guarded.ids([*pieces, (separator, None), (answer, self._unmarked)])
+        return [self._same.setdefault(token, token) for token in ids]
 
-    def answer_ids(self, prompt: list[int], leading: list[int], rendered: Rendered, answer: str) -> list[int]:
+    def answer_ids(
+        self, prompt: list[int], leading: list[int], rendered: Rendered, answer: str, parts: Sequence[Part] = ()
+    ) -> list[int]:
         """Ids of separator and answer, to be appended to the prompt's ids.
 
         Joint tokenisation where the prompt's ids are its prefix; else the answer is tokenised
         behind a line break, so that no token straddles the seam (pitfall "BPE seam").
+
+        Args:
+            prompt: the prompt's ids.
+            leading: those of them that its text does not hold.
+            rendered: the prompt's text, and the separator.
+            answer: the answer.
+            parts: the prompt's text in parts, where something in it was guarded.
         """
         tail = rendered.separator + answer
-        if not self.holds_special(answer) and not self.holds_special(tail):
+        if parts or self.holds_special(answer):
+            joint = leading + self.guarded_ids(parts or [Part(rendered.prompt_text)], rendered.separator, answer)
+        else:
             joint = leading + self.ids(rendered.prompt_text + tail)
-            if joint[: len(prompt)] == prompt:
-                return joint[len(prompt) :]
+        if joint[: len(prompt)] == prompt:
+            return joint[len(prompt) :]
         base = self.decode(prompt)
         for ids in self._alone(tail, answer):
             if self.decode(prompt + ids) == base + tail:

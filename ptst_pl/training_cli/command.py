@@ -43,6 +43,7 @@ from ptst_pl.runs import new_version, newest_version
 from ptst_pl.strategies import check_strategy, own_strategy
 from ptst_pl.tasks.base import Task
 from ptst_pl.templates import ChatFormat, OwnTemplates
+from ptst_pl.tokenization import ChatOptions
 from ptst_pl.training_cli.run_folders import claim_folder, home_of, starting_checkpoint, step_of
 from ptst_pl.training_cli.same_run import check_evaluated, check_resumed, stored_identity, trained_under
 
@@ -55,6 +56,7 @@ class TrainingCLI(LightningCLI):
         parser.add_argument("--name", type=str, required=True, help="run name: results go to <runs>/<name>/")
         parser.add_argument("--runs", type=str, default="checkpoints", help="folder of all runs")
         parser.add_argument("--chat_format", type=ChatFormat, required=True, help="the model's chat format")
+        parser.add_argument("--chat_options", type=ChatOptions, default=ChatOptions(), help="beside the chat format")
         parser.add_argument("--tokenizer", type=str | None, default=None, help="default: the model's own")
         parser.add_argument("--templates", type=OwnTemplates, default={}, help="your own templates")
         parser.add_argument("--checkpoint_every_n_steps", type=int, default=100)
@@ -69,6 +71,7 @@ class TrainingCLI(LightningCLI):
         parser.add_class_arguments(PredictSettings, "prediction")
         parser.add_class_arguments(Lints, "lints")
         parser.link_arguments("chat_format", "data.init_args.chat_format")
+        parser.link_arguments("chat_options", "data.init_args.chat_options")
         parser.link_arguments("templates", "data.init_args.templates")
         parser.link_arguments("seed_everything", "data.init_args.seed", compute_fn=_pinned_seed)
         parser.link_arguments(

@@ -60,7 +60,13 @@ def _safety(meta: Mapping[str, Any]) -> dict[str, Any]:
     suites = {name: suite.get("sha256") for name, suite in (meta.get("suites") or {}).items()}
     decoding = {key: value for key, value in (meta.get("decoding") or {}).items() if key not in _ROUNDING}
     kept = {key: dict(meta.get(key) or {}) for key in ("templates", "judges")}
-    return {"suites": suites, "decoding": decoding, "chat_format": meta.get("chat_format"), **kept}
+    return {
+        "suites": suites,
+        "decoding": decoding,
+        "chat_format": meta.get("chat_format"),
+        "chat_options": meta.get("chat_options"),
+        **kept,
+    }
 
 
 def check_evaluated(
@@ -72,8 +78,9 @@ def check_evaluated(
         InputError: one line that names what differs.
     """
     where = f"--ckpt_path {checkpoint}"
+    form = {"chat_format": task.chat_format, "chat_options": task.chat_options.record()}
     check_same(
-        where, stored, {"base": tuner.base(), "training": {"chat_format": task.chat_format}},
+        where, stored, {"base": tuner.base(), "training": form},
         "evaluate it as it was trained; another base or format is another run, under another --name",
     )  # fmt: skip
     tested = [cell.template for cell in evaluation.cells] if evaluation else [task.template]

@@ -238,6 +238,7 @@ class TestRelative:
             ),
             ({"templates": {"chat:llama": {"system": "Be good."}}}, "template chat:llama: system is 'Be good.'"),
             ({"chat_format": "mistral"}, "chat_format is 'mistral' and 'llama2'"),
+            ({"chat_options": {"special_tokens": "served"}}, "chat_options special_tokens is 'served' and 'text'"),
         ],
     )
     def test_what_cannot_be_compared_is_refused(self, tmp_path, capsys, meta, words):
