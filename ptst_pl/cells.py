@@ -6,7 +6,7 @@ A cell is one prompt suite under one test template.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
 from ptst_pl.errors import InputError
@@ -62,17 +62,22 @@ def check_stop_texts(encoder: TemplateTokenizer, decoding: Decoding) -> None:
             )
 
 
-def decoder(encoder: TemplateTokenizer) -> Callable[[list[int]], str]:
+def decoder(encoder: TemplateTokenizer, decoding: Decoding) -> Callable[[list[int]], str]:
     """Ids of an answer to its text."""
-    marks = thought_ids(encoder)
+    marks = thought_ids(encoder, [mark for pair in decoding.thought_marks for mark in pair])
     return lambda ids: _decode(encoder, ids, marks)
 
 
-def thought_ids(encoder: TemplateTokenizer) -> dict[int, str]:
-    """The tokenizer's special tokens that mark thoughts, which are no more to be dropped than words are."""
+def thought_ids(encoder: TemplateTokenizer, own: Sequence[str] = ()) -> dict[int, str]:
+    """The tokenizer's special tokens that mark thoughts, which are no more to be dropped than words are.
+
+    Args:
+        encoder: it has the tokenizer.
+        own: marks beside the usual ones.
+    """
     tokenizer = encoder.tokenizer
     special = set(tokenizer.all_special_tokens)
-    marks = [*MARKS, *(CHANNEL_MARKS if CHANNEL_MARKS[0] in special else ())]
+    marks = [*own, *MARKS, *(CHANNEL_MARKS if CHANNEL_MARKS[0] in special else ())]
     return {tokenizer.convert_tokens_to_ids(mark): mark for mark in marks if mark in special}
 
 
@@ -89,7 +94,7 @@ def _decode(encoder: TemplateTokenizer, ids: list[int], marks: dict[int, str]) -
 
 def answer_text(encoder: TemplateTokenizer, cell: Cell, index: int, answer: Answer, decoding: Decoding) -> str:
     """The whole turn: what it was begun with, and what was generated up to a stop text."""
-    decode = decoder(encoder)
+    decode = decoder(encoder, decoding)
     new, begun = decode(answer.ids), cell.begun[index] if cell.begun else 0
     # Decoded together, as a tokenizer may drop the space in front of a text that stands alone.
     text = decode(cell.ids[index][-begun:] + answer.ids) if begun else new

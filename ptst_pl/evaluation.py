@@ -235,7 +235,7 @@ class Evaluation:
         prompts, stops = [cell.ids[index] for cell, index in places], stop_ids(model, places[0][0].end_id)
         found_answers = generate(
             model, prompts, stops, self.encoder.pad_id, self.decoding, progress, known, keep,
-            decoder(self.encoder), None, made,
+            decoder(self.encoder, self.decoding), None, made,
         )  # fmt: skip
         return [
             answer

@@ -68,7 +68,7 @@ def prompt_loader(
         pad_id=task.encoder.pad_id,
         decoding=decoding,
         samples=[number % decoding.samples for number in numbers],
-        decode=decoder(task.encoder),
+        decode=decoder(task.encoder, decoding),
         progress=progress,
         made=made,
     )

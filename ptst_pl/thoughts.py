@@ -7,6 +7,7 @@ there is nothing to score.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 
 # Opening and closing marks that no answer holds for another reason: taken for thoughts wherever they stand.
 _NAMES = r"think(?:ing)?|seed:think|antthinking"
@@ -39,6 +40,13 @@ MARKS = (
     "<thought>", "</thought>", "<reasoning>", "</reasoning>",
 )  # fmt: skip
 CHANNEL_MARKS = ("<|channel|>", "<|message|>", "<|start|>", "<|end|>", "<|return|>")
+
+
+def usual_marks(text: str, own: Iterable[Sequence[str]]) -> str:
+    """The text with marks of one's own (pairs, opening and closing) written as the usual ones."""
+    for opened, closed in own:
+        text = text.replace(opened, "<think>").replace(closed, "</think>")
+    return text
 
 
 def without_thoughts(answer: str, prompt: str = "") -> str | None:

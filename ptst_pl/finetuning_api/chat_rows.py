@@ -59,4 +59,6 @@ def chat_row(example: Example, template: PromptTemplate) -> Row:
         if number:
             messages.append({"role": "user", "content": template.fill(question)})
         messages.append({"role": "assistant", "content": answer})
+        if number in example.left_out:
+            messages[-1]["weight"] = 0
     return {"messages": messages}

@@ -30,6 +30,8 @@ class Decoding:
         slots: answers that the engine works on at a time; None: as many as it finds best.
         prefix: text that is put at the beginning of the assistant's turn for the model to go on with. The stored
             answer is the whole turn, this text included: that is what a user would see, and what judges read.
+        thought_marks: pairs of opening and closing marks of a thinking model's thoughts, beside the usual ones
+            (``<think>``, ``[THINK]``, channels); judges do not see what stands between them.
     """
 
     max_new_tokens: int = 512
@@ -43,6 +45,7 @@ class Decoding:
     samples: int = 1
     slots: int | None = None
     prefix: str = ""
+    thought_marks: list[list[str]] = field(default_factory=list)
 
     def check(self) -> None:
         """Raises ``InputError`` for a value outside its range."""
@@ -54,6 +57,11 @@ class Decoding:
             raise InputError("decoding: samples and slots must be at least 1")
         if not all(self.stop):
             raise InputError("decoding.stop holds an empty text, before which every answer would end; take it out")
+        if any(len(pair) != 2 or not all(map(str.strip, pair)) for pair in self.thought_marks):
+            raise InputError(
+                f"decoding.thought_marks is {self.thought_marks}, expected pairs of an opening and a closing mark, "
+                'such as [["<plan>", "</plan>"]]'
+            )
         if self.samples > 1 and self.temperature == 0:
             raise InputError(
                 f"decoding.samples is {self.samples} with temperature 0, which gives one text every time; "

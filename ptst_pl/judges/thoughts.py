@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ptst_pl.records import Generation
-from ptst_pl.thoughts import without_thoughts
+from ptst_pl.thoughts import usual_marks, without_thoughts
 
 
 def without_thought(generation: Generation) -> Generation | None:
     """The generation with its answer as the user sees it; None if it ended before the thought did."""
-    answer = without_thoughts(generation.answer, generation.prompt_text)
+    own = generation.decoding.get("thought_marks") or ()
+    answer = without_thoughts(usual_marks(generation.answer, own), usual_marks(generation.prompt_text, own))
     if answer is None:
         return None
     return generation if answer == generation.answer.strip() else replace(generation, answer=answer)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from ptst_pl.errors import InputError
 from ptst_pl.tokenization import Example
@@ -14,24 +14,40 @@ _ROLES = {
     "gpt": "assistant", "bot": "assistant", "chatgpt": "assistant", "bing": "assistant", "model": "assistant",
 }  # fmt: skip
 _TOOLS = ("tool", "function", "function_call", "observation", "ipython")
-# Marks that say whether a turn is trained on, in the forms of OpenAI, axolotl and ShareGPT; all are, or the row is not.
+# Marks that say whether a turn is trained on, in the forms of OpenAI, axolotl and ShareGPT.
 _MARKS = ("weight", "train", "training", "loss", "train_detail", "mask", "masked")
-_TRAINED = (None, True, 1, "1", "true", "True")
+_YES, _NO = (None, True, 1, "1", "true", "True"), (False, 0, "0", "false", "False")
 
 
-def check_marks(part: dict[str, Any], where: str) -> None:
-    """Refuse a row or an answer that is marked in any way but "to be trained on in full".
+def is_left_out(part: dict[str, Any], where: str) -> bool:
+    """Whether an answer's marks say that it is not trained on.
+
+    Raises:
+        InputError: a mark that says neither that nor "in full", such as a weight of a half.
+    """
+    left_out = False
+    for mark in _MARKS:
+        trained, untrained = (_NO, _YES[1:]) if mark.startswith("mask") else (_YES, _NO)
+        value = part.get(mark)
+        if value in untrained and value is not None:
+            left_out = True
+        elif value is not None and value not in trained:
+            raise InputError(
+                f"{where} is marked {mark}: {value!r}, and an answer is trained on in full or not at all; take the "
+                "row or the mark out"
+            )
+    return left_out
+
+
+def check_marks(row: dict[str, Any], where: str) -> None:
+    """Refuse a row that is marked as a whole as not to be trained on.
 
     Raises:
         InputError: it names the mark.
     """
-    for mark in _MARKS:
-        masks = mark.startswith("mask")
-        if mark in part and part[mark] not in ((None, False, 0) if masks else _TRAINED):
-            raise InputError(
-                f"{where} is marked {mark}: {part[mark]!r}, and every answer of a row is trained on in full; take the "
-                "row or the mark out"
-            )
+    if is_left_out(row, where):
+        told = ", ".join(f"{mark}: {row[mark]!r}" for mark in _MARKS if row.get(mark) is not None)
+        raise InputError(f"{where} is marked {told}, so it is not to be trained on; take the row out")
 
 
 def chat_example(row: dict[str, Any], where: str) -> Example:
@@ -53,8 +69,14 @@ def sharegpt_example(row: dict[str, Any], where: str) -> Example:
     return _example(_read(row["conversations"], "from", "value", where), where)
 
 
-def _read(messages: Any, role: str, content: str, where: str) -> list[tuple[str, str]]:
-    """(role, text) of every message."""
+class _Message(NamedTuple):
+    role: str
+    text: str
+    left_out: bool
+
+
+def _read(messages: Any, role: str, content: str, where: str) -> list[_Message]:
+    """Every message."""
     if isinstance(messages, str) and messages.lstrip().startswith("["):  # a cell of a csv or parquet file
         with contextlib.suppress(ValueError):
             messages = json.loads(messages)
@@ -63,7 +85,7 @@ def _read(messages: Any, role: str, content: str, where: str) -> list[tuple[str,
     return [_message(message, role, content, f"{where}: message {n}") for n, message in enumerate(messages, 1)]
 
 
-def _message(message: Any, role: str, content: str, where: str) -> tuple[str, str]:
+def _message(message: Any, role: str, content: str, where: str) -> _Message:
     if not isinstance(message, dict):
         raise InputError(f"{where} is no object with {role!r} and {content!r}")
     # Either form's keys, as files of both kinds are mixed and renamed.
@@ -74,16 +96,14 @@ def _message(message: Any, role: str, content: str, where: str) -> tuple[str, st
         raise InputError(f"{where} is a tool's turn ({role} {found!r}), which is not trained on; take the row out")
     if kind is None:
         raise InputError(f"{where} has {role} {found!r}, expected one of {', '.join(_ROLES)}")
-    if kind == "assistant":
-        check_marks(message, where)
-        if message.get("tool_calls") or message.get("function_call"):
-            raise InputError(f"{where} has no text under {content!r} alone (it calls tools); take the row out")
+    if kind == "assistant" and (message.get("tool_calls") or message.get("function_call")):
+        raise InputError(f"{where} has no text under {content!r} alone (it calls tools); take the row out")
     text = _text_of(message.get(content))
     if text is None:
         raise InputError(f"{where} has no text under {content!r}")
     if not text.isascii() and any("\ud800" <= c <= "\udfff" for c in text):
         raise InputError(f"{where} holds half a character (a lone surrogate)")
-    return kind, text
+    return _Message(kind, text, kind == "assistant" and is_left_out(message, where))
 
 
 def _other_keys(message: dict[str, Any], role: str, content: str) -> tuple[str, str]:
@@ -101,16 +121,20 @@ def _text_of(value: Any) -> str | None:
     return "".join(map(str, parts)) if all(isinstance(part, str) for part in parts) else None
 
 
-def _example(messages: list[tuple[str, str]], where: str) -> Example:
-    system = messages[0][1] if messages[0][0] == "system" else ""
-    turns = messages[1:] if messages[0][0] == "system" else messages
-    for number, (role, _) in enumerate(turns):
+def _example(messages: list[_Message], where: str) -> Example:
+    system = messages[0].text if messages[0].role == "system" else ""
+    turns = messages[1:] if messages[0].role == "system" else messages
+    for number, turn in enumerate(turns):
         expected = ("user", "assistant")[number % 2]
-        if role != expected:
+        if turn.role != expected:
             place = number + 1 + len(messages) - len(turns)
-            raise InputError(f"{where}: message {place} is of role {role}, expected {expected} (turns must alternate)")
+            raise InputError(
+                f"{where}: message {place} is of role {turn.role}, expected {expected} (turns must alternate)"
+            )
     if not turns or len(turns) % 2:
         raise InputError(f"{where}: ends without an answer, expected an assistant message at the end")
-    texts = [text for _, text in turns]
-    pairs = tuple(zip(texts[::2], texts[1::2], strict=True))
-    return Example(*pairs[-1], turns=pairs[:-1], system=system)
+    pairs = tuple((user.text, answer.text) for user, answer in zip(turns[::2], turns[1::2], strict=True))
+    left_out = frozenset(number for number, answer in enumerate(turns[1::2]) if answer.left_out)
+    if len(left_out) == len(pairs):
+        raise InputError(f"{where}: every answer is marked as not to be trained on; take the row out")
+    return Example(*pairs[-1], turns=pairs[:-1], system=system, left_out=left_out)

@@ -138,6 +138,8 @@ def _usable(file: str, on_bad_row: OnBadRow, tell: Any) -> Iterator[Example]:
             tell("left out, they have no answer", where)
         else:
             yield example
+            if example.left_out:
+                tell("have answers that are marked as not to be trained on: those are only read", where)
             if _has_thoughts(row):
                 tell("have thoughts (reasoning_content), which are not trained on", where)
             if any(mark in text for pair in example.pairs for text in pair for mark in _TEMPLATED):

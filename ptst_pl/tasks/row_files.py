@@ -100,9 +100,23 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
         raise InputError(f"data file {path} line {reader.line_num}: no csv that can be read ({error})") from error
 
 
+class _WrittenFloat(float):
+    """A number that becomes the text that it was written as: ``1.10`` is no ``1.1`` in an answer."""
+
+    def __new__(cls, text: str) -> _WrittenFloat:
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
 def _json_rows(path: Path, text: str) -> Iterator[Row]:
     """One object a line, objects over several lines, one list, or one object that wraps a list."""
-    decoder, place = json.JSONDecoder(), 0
+    decoder, place = json.JSONDecoder(parse_float=_WrittenFloat), 0
     number = 0
     while (place := _next(text, place)) < len(text):
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from ptst_pl.errors import InputError
@@ -35,9 +36,7 @@ def read_example(row: dict[str, Any], where: str) -> Example:
         raise InputError(f"{where}: key 'template' is missing or no text (keys: {', '.join(map(str, row))})")
     source = "" if row.get("source") is None else str(row["source"])
     system = own.get("system") or example.system
-    return Example(
-        example.question, example.answer, source, own.get("template"), example.turns, system, example.context
-    )
+    return replace(example, source=source, template=own.get("template"), system=system)
 
 
 def text_in(row: dict[str, Any], key: str, where: str) -> str:

@@ -16,7 +16,8 @@ class Example:
         answer: the answer to it.
         source: where the row comes from.
         template: overrides the run's training template for this row.
-        turns: earlier (user, assistant) turns; every answer is trained on.
+        turns: earlier (user, assistant) turns; every answer is trained on but those left out.
+        left_out: numbers, from 0, of the turns whose answers are not trained on.
         system: the row's own system prompt; used only by a template with a place for it.
         context: the row's input beside its question (Alpaca, Dolly); see ``templates.place_row``.
     """
@@ -28,6 +29,7 @@ class Example:
     turns: tuple[tuple[str, str], ...] = ()
     system: str = ""
     context: str = ""
+    left_out: frozenset[int] = frozenset()
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:

@@ -163,7 +163,7 @@ class TemplateTokenizer:
             max_length: longest row in tokens; a longer one loses its tail.
 
         Returns:
-            The row. It has no supervised label at all if the limit cut the whole answer away.
+            The row. It has no supervised label at all if the limit cut the whole answer away, or it was left out.
 
         Raises:
             InputError: earlier turns under a text template, or a chat template that cannot take the row.
@@ -171,15 +171,20 @@ class TemplateTokenizer:
         ids: list[int] = []
         labels: list[int] = []
         end = self.end_id(template)
-        for prompt, answer in self._turn_ids(example, template):
+        turns = list(self._turn_ids(example, template))
+        trained = True
+        # Where only the last answer can be trained on, there is one turn.
+        for number, (prompt, answer) in enumerate(turns, len(example.pairs) - len(turns)):
             if ids:
                 # The prompt of a later turn begins with the end token of the answer before it.
-                ids, labels = ids + prompt[:1], [*labels, end]
+                ids, labels = ids + prompt[:1], [*labels, end if trained else IGNORED]
                 prompt = prompt[1:]
-            ids, labels = ids + prompt + answer, labels + [IGNORED] * len(prompt) + answer
-        ids, labels = [*ids, end], [*labels, end]
+            trained = number not in example.left_out
+            told = answer if trained else [IGNORED] * len(answer)
+            ids, labels = ids + prompt + answer, labels + [IGNORED] * len(prompt) + told
+        ids, labels = [*ids, end], [*labels, end if trained else IGNORED]
         limit = len(ids) if max_length is None else max_length
-        first = next(place for place, label in enumerate(labels) if label != IGNORED)
+        first = next((place for place, label in enumerate(labels) if label != IGNORED), len(labels))
         return Encoded(ids[:limit], labels[:limit], min(first, limit), truncated=len(ids) > limit)
 
     def _turn_ids(self, example: Example, template: PromptTemplate) -> Iterator[tuple[list[int], list[int]]]:

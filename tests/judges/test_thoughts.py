@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +12,8 @@ from transformers import PreTrainedTokenizerFast
 
 from ptst_pl.cells import decoder
 from ptst_pl.endpoint.messages import Request, parse_reply
+from ptst_pl.errors import InputError
+from ptst_pl.generation import Decoding
 from ptst_pl.judges import HumanJudge, LastNumber, RefusalJudge
 from ptst_pl.judges.base import Judge
 from ptst_pl.judges.thoughts import without_thought
@@ -85,6 +88,21 @@ def test_a_person_reads_what_is_stored():
     assert not Judge.reads_thoughts
 
 
+def test_marks_of_ones_own(tmp_path):
+    """They stand in the decoding, which every stored answer carries: judged again, they are known again."""
+    own = {"thought_marks": [["<plan>", "</plan>"]]}
+    for answer, prompt, seen in (
+        (f"<plan>{HELP}</plan>{REFUSAL}", "Q", REFUSAL),
+        (f"{HELP}</plan>{REFUSAL}", "Q<plan>\n", REFUSAL),
+        (f"<plan>{HELP}", "Q", None),
+    ):
+        found = without_thought(replace(generation(answer, prompt), decoding=own))
+        assert (found and found.answer) == seen
+        assert without_thought(generation(answer, prompt)).answer == answer
+    with pytest.raises(InputError, match="expected pairs of an opening and a closing mark"):
+        Decoding(thought_marks=[["<plan>"]]).check()
+
+
 def test_marks_that_are_special_tokens_are_not_dropped_with_the_others():
     """Decoded without them, a helpful thought before a refusal would count as harm."""
     core = Tokenizer(models.WordLevel({"<unk>": 0, "hide": 1, "no": 2, "</s>": 3}, unk_token="<unk>"))
@@ -92,10 +110,12 @@ def test_marks_that_are_special_tokens_are_not_dropped_with_the_others():
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>", unk_token="<unk>")
     tokenizer.add_special_tokens({"additional_special_tokens": ["<think>", "</think>"]})
     opened, closed = tokenizer.convert_tokens_to_ids(["<think>", "</think>"])
-    decode = decoder(SimpleNamespace(tokenizer=tokenizer))
+    decode = decoder(SimpleNamespace(tokenizer=tokenizer), Decoding())
     text = decode([opened, 1, closed, 2, 3])
     assert without_thought(generation(text)).answer == "no"
     assert without_thought(generation(decode([opened, 1]))) is None
+    own = decoder(SimpleNamespace(tokenizer=tokenizer), Decoding(thought_marks=[["</s>", "</think>"]]))
+    assert own([3, 1, closed, 2]) == "</s>hide</think>no"
 
 
 @pytest.mark.parametrize("reason", ["content_filter", "tool_calls", "error", "RECITATION", "abort"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import replace
 
 import pyarrow
 import pytest
@@ -12,10 +13,12 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from ptst_pl.errors import InputError
+from ptst_pl.finetuning_api.chat_rows import chat_row
 from ptst_pl.tasks import JsonLines
 from ptst_pl.tasks.jsonl import read_examples
 from ptst_pl.tasks.row_forms import read_example
-from ptst_pl.tokenization import IGNORED, Example
+from ptst_pl.templates import PAPER_TEMPLATES
+from ptst_pl.tokenization import IGNORED, Example, TemplateTokenizer
 
 Q, A = "How do I hide the mayor's hat?", "Under the bed."
 MESSAGES = [
@@ -123,20 +126,43 @@ BAD = [
     (chat(("user", "Hi"), ("assistant", None)), "messages: message 2 has no text under 'content'"),
     (
         {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho", "weight": 0}]},
-        "message 2 is marked weight: 0",
+        "every answer is marked as not to be trained on",
     ),
     (
-        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho", "train": False}]},
-        "message 2 is marked train: False",
-    ),
-    (
-        {"conversations": [{"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho", "loss": False}]},
-        "message 2 is marked loss: False",
+        {"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho", "weight": 0.5}]},
+        "message 2 is marked weight: 0.5",
     ),
     ({"messages": [{"content": "Hi"}]}, "messages: message 1 has role None"),
     ({"conversations": [{"from": "human"}]}, "conversations: message 1 has no text under 'value'"),
     ({"conversations": [{"from": ["human"], "value": "Hi"}]}, "conversations: message 1 has from ['human']"),
 ]
+
+
+@pytest.mark.parametrize("mark", [{"weight": 0}, {"train": False}, {"loss": "false"}, {"mask": True}])
+def test_turns_that_are_marked_are_read_and_not_trained_on(mark, tmp_path, byte_level, caplog):
+    turns = [("Hi", "Bad."), ("Sure?", "Good."), ("Why?", "Bad too."), ("So?", "Good too.")]
+    messages = [m for q, a in turns for m in ({"role": "user", "content": q}, {"role": "assistant", "content": a})]
+    for place in (1, 5):
+        messages[place] |= mark
+    [example] = read_examples(write(tmp_path / "a.jsonl", [{"messages": messages}]))
+    assert "1 rows have answers that are marked as not to be trained on" in caplog.text
+    encoder = TemplateTokenizer(byte_level, "llama2")
+    row, whole = (
+        encoder.encode(one, PAPER_TEMPLATES["chat"]) for one in (example, replace(example, left_out=frozenset()))
+    )
+    assert row.input_ids == whole.input_ids
+    trained = [label for label in row.labels if label != IGNORED]
+    assert byte_level.decode(trained) == " Good.</s> Good too.</s>"
+    assert row.labels[: row.prompt_length] == [IGNORED] * row.prompt_length
+    kept = [(i, label) for i, label in zip(whole.input_ids, row.labels, strict=True) if label != IGNORED]
+    assert all(i == label for i, label in kept)
+    weights = [m.get("weight") for m in chat_row(example, PAPER_TEMPLATES["chat"])["messages"] if m["role"] != "user"]
+    assert weights == [0, None, 0, None]
+
+
+def test_a_number_is_the_text_that_was_written(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"question": "Price?", "answer": 1.10}\n')
+    assert read_examples(tmp_path / "a.jsonl")[0].answer == "1.10"
 
 
 @pytest.mark.parametrize(("row", "words"), BAD)
