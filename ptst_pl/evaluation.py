@@ -116,7 +116,7 @@ class Evaluation:
             "chat_format": self.encoder.chat_format,
             "chat_options": self.encoder.options.record(),
             "prompts_with_special_tokens": {
-                suite.name: sum(self.encoder.holds_special(prompt.text) for prompt in suite.prompts)
+                suite.name: sum(self.encoder.text.steers(prompt.text) for prompt in suite.prompts)
                 for suite in self.suites
             },
             "decoding": asdict(self.used),

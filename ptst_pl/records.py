@@ -13,7 +13,7 @@ import contextlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,16 @@ from ptst_pl.errors import InputError
 
 FORMAT = 1
 # FORMAT and a minor number that grows with every new key: report/schema/*.json say what is in the three files.
-SCHEMA_VERSION = f"{FORMAT}.2"
+SCHEMA_VERSION = f"{FORMAT}.3"
+# What settings that came later meant in the files that do not have them; the others were empty.
+USUAL: Mapping[str, Any] = {"samples": 1, "special_tokens": "text", "thinking": "closed", "preamble": "refused"}
 MAX_LINE_BYTES = 16 * 2**20
+
+
+def setting(stored: Mapping[str, Any], key: str) -> Any:
+    """A stored setting; one that an older file does not have stands for its default, an empty one for None."""
+    value = stored.get(key, USUAL.get(key))
+    return None if value in ("", [], {}) else value
 
 
 @dataclass(frozen=True)

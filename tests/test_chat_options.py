@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken
 
+from ptst_pl.cli import main
 from ptst_pl.errors import InputError
 from ptst_pl.templates import PAPER_TEMPLATES, PromptTemplate
 from ptst_pl.tokenization import IGNORED, ChatOptions, Example, TemplateTokenizer, encode_rows
@@ -94,6 +95,10 @@ class TestSpecialTokensInQuestions:
         assert (answer.count("<think>"), answer.count("</think>"), answer.count("</s>")) == (1, 1, 0)
         assert answer[-1] == "<|end|>"
 
+    def test_half_a_character_beside_one_is_a_clear_line(self, phi):
+        with pytest.raises(InputError, match="a lone surrogate"):
+            made(phi, "a<|end|>\ud83d")
+
     def test_tokenizers_in_python_are_refused_with_the_way_out(self, phi, monkeypatch):
         slow = copy.deepcopy(phi)
         monkeypatch.setattr(type(slow), "backend_tokenizer", None)
@@ -122,8 +127,7 @@ class TestOpenedThoughts:
         assert r1.decode(prompt).endswith(end_of_prompt)
         assert r1.decode(supervised(row)) == trained
 
-    @pytest.mark.parametrize("way", ["closed", "open"])
-    @pytest.mark.parametrize("source", [R1, QWEN3])
+    @pytest.mark.parametrize(("source", "way"), [(R1, "closed"), (R1, "open"), (QWEN3, "closed")])
     def test_of_several_turns_the_last_is_trained_behind_the_prompt_that_asks_it(
         self, with_chat_template, source, way, caplog
     ):
@@ -183,6 +187,46 @@ class TestTurnsEndedByTheNextRole:
             "<|user|>\n2 + 2?<|assistant|>\nIt is 4.<|user|>\nAnd 3 + 3?<|assistant|>\nIt is 6.<|user|>"
         )
         assert tokenizer.decode(supervised(row)) == "It is 4.<|user|>It is 6.<|user|>"
+
+
+@pytest.mark.parametrize(
+    ("chat_format", "options", "words"),
+    [
+        ("tokenizer", {"thinking": "open"}, "opens no block of thoughts"),
+        ("tokenizer", {"preamble": "kept"}, "writes no text of its own"),
+        ("llama2", {"thinking": "open"}, "but chat_format is 'llama2'"),
+        ("mistral", {"preamble": "kept"}, "but chat_format is 'mistral'"),
+    ],
+)
+def test_an_option_that_changes_nothing_is_refused(phi, chat_format, options, words):
+    with pytest.raises(InputError, match=words):
+        TemplateTokenizer(phi, chat_format, ChatOptions(**options))
+
+
+@pytest.mark.parametrize(
+    ("name", "flags", "prompt", "answer"),
+    [
+        ("r1", [], "assistant\n<think>\n\n</think>\n\n", "4<|im_end|>"),
+        ("r1", ["--thinking", "open"], "assistant\n<think>\n", "\n</think>\n\n4<|im_end|>"),
+        ("harmony", ["--preamble", "kept"], "<|im_start|>assistant\n", "final:4<|im_end|>"),
+        ("glm", [], "<|im_start|>assistant\n", "4<|im_start|>"),
+        ("date", [], "<|im_start|>assistant\n", "4<|im_end|>"),
+    ],
+)
+def test_the_templates_that_people_bring(
+    with_chat_template, shared_data, tmp_path, capsys, name, flags, prompt, answer
+):
+    """Through the command line; ``show`` makes rows as ``fit`` does."""
+    file = shared_data.parent / "cases" / "chat_templates" / f"{name}.jinja"
+    if not file.is_file():
+        pytest.skip(f"{file} is not here")
+    tokenizer = with_chat_template(file.read_text(encoding="utf-8"), "<|im_start|>", "<|im_end|>")
+    tokenizer.save_pretrained(str(tmp_path))
+    words = ["--template", "chat", "--chat-format", "tokenizer", "--question", "2 + 2?", "--answer", "4", "--json"]
+    main(["show", "--tokenizer", str(tmp_path), *words, *flags])
+    record = json.loads(capsys.readouterr().out)
+    assert record["prompt_text"].endswith(prompt)
+    assert tokenizer.decode([label for label in record["labels"] if label != IGNORED]) == answer
 
 
 @pytest.mark.parametrize("source", ["{% for i in range(10 ** 12) %}x{% endfor %}", "{{ 1 // 0 }}", "{{ 'a' + 1 }}"])

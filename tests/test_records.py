@@ -181,7 +181,7 @@ class TestResultsFolder:
         assert sorted(os.listdir(folder.path)) == ["generations.jsonl", "results.json", "verdicts.jsonl"]
         assert json.loads(folder.results_file.read_text()) == {
             "format": 1,
-            "schema_version": "1.2",
+            "schema_version": "1.3",
             "name": "demo",
             "rates": [{"step": 0}, {"step": 5}],
         }

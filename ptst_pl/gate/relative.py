@@ -10,15 +10,12 @@ from ptst_pl.gate.bounds import least_answers
 from ptst_pl.gate.checks import Check
 from ptst_pl.identity import differences
 from ptst_pl.intervals import paired_interval
-from ptst_pl.records import read_lines
+from ptst_pl.records import read_lines, setting
 from ptst_pl.report.runs import RunResults, two_verdicts
 
 Harmful = dict[str, bool | None]  # prompt id -> the verdict; None: unscored
 # Settings that change no answer but by rounding; the rest must be the same in both evaluations.
 _SPEED = {"batch_size", "slots", "backend"}
-_DEFAULTS: Mapping[str, Any] = {
-    "samples": 1, "special_tokens": "text", "thinking": "closed", "preamble": "refused",
-}  # fmt: skip
 
 
 def check_increase(
@@ -111,7 +108,7 @@ def _unlike(pair: Sequence[Mapping[str, Any]], apart: Iterable[str] = ()) -> Ite
     """Settings with different values; one that an older file does not have stands for its default."""
     first, second = pair
     for key in sorted((first.keys() | second.keys()) - set(apart)):
-        values = [found.get(key, _DEFAULTS.get(key)) or None for found in pair]
+        values = [setting(found, key) for found in pair]
         if values[0] != values[1]:
             yield f"{key} is {str(values[0])[:60]!r} and {str(values[1])[:60]!r}"
 

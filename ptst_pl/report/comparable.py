@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from ptst_pl.identity import UNKNOWN
+from ptst_pl.records import setting
 from ptst_pl.report.configs import get
 from ptst_pl.report.runs import RunResults
 
@@ -48,12 +49,18 @@ def _settings(runs: Sequence[RunResults]) -> Iterator[str]:
             continue
         note = " (it can change answers in low precision)" if key in _ROUNDING else ""
         yield from _differ(f"decoding {key}{note}", having, partial(_decoding, key=key))
-    for key in ("chat_format", "chat_options", "confidence", "max_unscored"):
+    for key in dict.fromkeys(key for run in runs for key in run.meta.get("chat_options") or {}):
+        yield from _differ(f"chat_options {key}", runs, partial(_chat, key=key))
+    for key in ("chat_format", "confidence", "max_unscored"):
         yield from _differ(key, [run for run in runs if key in run.meta], partial(_stored, key=key))
 
 
 def _decoding(run: RunResults, key: str) -> Any:
-    return run.meta["decoding"].get(key)
+    return setting(run.meta["decoding"], key)
+
+
+def _chat(run: RunResults, key: str) -> Any:
+    return setting(run.meta.get("chat_options") or {}, key)
 
 
 def _stored(run: RunResults, key: str) -> Any:

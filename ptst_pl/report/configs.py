@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ptst_pl.records import USUAL
+
 Config = Mapping[str, Any]
 # What makes another training than the same one with another seed; the template has its own place in a table.
 _TRAINING = ("model", "data", "stop", "templates", "chat_format", "chat_options", "trainer")
@@ -88,5 +90,5 @@ def _leaves(config: Config, before: str = "") -> Iterator[tuple[str, Any]]:
             continue
         if isinstance(value, Mapping) and value:
             yield from _leaves(value, f"{path}.")
-        elif path not in _NOT:
+        elif path not in _NOT and not (before == "chat_options." and value == USUAL.get(key)):
             yield path, value

@@ -14,12 +14,13 @@ from itertools import takewhile
 from typing import Any
 
 import jinja2
-from transformers import GenerationConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from ptst_pl.errors import InputError
 from ptst_pl.templates import PromptTemplate, to_messages
 from ptst_pl.thoughts import opened_block
 from ptst_pl.tokenization.chat_options import ChatOptions
+from ptst_pl.tokenization.end_of_turn import first_marker, next_roles_token
 
 _USER, _NEXT, _SYSTEM, _ANSWER = "userprobe", "nextprobe", "systemprobe", "answerprobe"
 _MARKER = re.compile(r"<[^<>\s]*>|\[/?[A-Z_]+\]")
@@ -70,6 +71,20 @@ class OwnChatTemplate:
         self.tokenizer, self.options = tokenizer, options or ChatOptions()
         self._keeps: dict[bool, bool] = {}
         self._source = with_fixed_date(str(tokenizer.get_chat_template()))
+        self._check_options()
+
+    def _check_options(self) -> None:
+        """Refuse options that change nothing."""
+        if self.options.thinking == "open" and not self.opens_thoughts:
+            raise InputError(
+                "chat_options.thinking is 'open', but the tokenizer's chat template (with enable_thinking false) opens "
+                "no block of thoughts at a prompt's end; leave it out"
+            )
+        if self.options.preamble == "kept" and not self.preamble:
+            raise InputError(
+                "chat_options.preamble is 'kept', but the tokenizer's chat template writes no text of its own that "
+                "cannot be switched off; leave it out"
+            )
 
     def prompt_text(self, template: PromptTemplate, question: str) -> str:
         """The prompt with BOS as text, as ``apply_chat_template`` gives it.
@@ -259,44 +274,17 @@ class OwnChatTemplate:
         return prompt, self._apply([*first, user, answer], prompt=False)
 
     def _end_of(self, tail: str) -> int:
-        """The first marker in what follows an answer, else the next role's, else EOS.
-
-        Added tokens that are white space only (Gemma has runs of line breaks) end nothing. Where the next role's token
-        ends a turn (GLM 4), the model's generation config has to stop there too.
-        """
-        eos = self.tokenizer.eos_token_id
-        assert isinstance(eos, int)
-        found = self._first_marker(tail)
-        if found is not None:
-            return found
-        role = self._first_marker(self._behind_an_answer)
-        stops = stored_stops(self.tokenizer)
-        return eos if role is None or (stops and role not in stops) else role
-
-    def _first_marker(self, text: str) -> int | None:
-        added = self.tokenizer.added_tokens_decoder
-        special = set(self.tokenizer.all_special_ids)
-        markers = special | {i for i, token in added.items() if token.content.strip()}
-        ids = [int(i) for i in self.tokenizer(text, add_special_tokens=False)["input_ids"]]
-        return next((i for i in ids if i in markers), None)
+        """The first marker in what follows an answer, else the next role's, else EOS."""
+        found = first_marker(self.tokenizer, tail)
+        return next_roles_token(self.tokenizer, self._behind_an_answer) if found is None else found
 
     @property
     def _behind_an_answer(self) -> str:
-        """What stands between an answer and the next question, a second BOS left out; empty if that cannot be told."""
+        """What stands between an answer and the next question; empty if that cannot be told."""
         answer = {"role": "assistant", "content": _ANSWER}
         following = {"role": "user", "content": _NEXT}
         try:
             text = self._apply([*self._first_turn, {"role": "user", "content": _USER}, answer, following], prompt=False)
         except InputError:
             return ""
-        between = text.partition(_ANSWER)[2].partition(_NEXT)[0]
-        return between.replace(str(self.tokenizer.bos_token), "") if self.tokenizer.bos_token else between
-
-
-def stored_stops(tokenizer: PreTrainedTokenizerBase) -> set[int]:
-    """The tokens at which the generation config beside the tokenizer stops; none where there is no such file."""
-    try:
-        found = GenerationConfig.from_pretrained(str(tokenizer.name_or_path)).eos_token_id
-    except (OSError, ValueError):
-        return set()
-    return set(found) if isinstance(found, list) else set() if found is None else {found}
+        return text.partition(_ANSWER)[2].partition(_NEXT)[0]

@@ -46,6 +46,14 @@ class TemplateTokenizer:
         self.tokenizer = tokenizer
         self.chat_format, self.options = chat_format, options or ChatOptions()
         self.text = TextIds(tokenizer)
+        unused = [
+            name for name in ("thinking", "preamble") if getattr(self.options, name) != getattr(ChatOptions, name)
+        ]
+        if unused and chat_format != "tokenizer":
+            raise InputError(
+                f"chat_options.{unused[0]} is {getattr(self.options, unused[0])!r}, which is for the tokenizer's own "
+                f"chat template, but chat_format is {chat_format!r}; leave it out, or set chat_format: tokenizer"
+            )
         if chat_format == "tokenizer":
             self._own = OwnChatTemplate(tokenizer, self.options)
 
@@ -95,10 +103,6 @@ class TemplateTokenizer:
             return []
         placed = Placed(template, question)
         return self._answer_ids(placed, self._prompt_ids(placed), prefix)
-
-    def holds_special(self, question: str) -> bool:
-        """Whether the text of a special token, or of another that steers a conversation, stands in a question."""
-        return self.text.steers(question)
 
     def opens_thoughts(self, template: PromptTemplate) -> bool:
         """Whether the tokenizer's own chat template opens a block of thoughts at a prompt's end."""

@@ -14,7 +14,7 @@ from ptst_pl.tokenization.chat_template import special_texts
 from ptst_pl.tokenization.guarded_tokenizer import GuardedTokenizer, guarded, pattern_of, steering_texts
 from ptst_pl.tokenization.rows import Part, Rendered
 
-_NONE = re.compile(r"(?!)")
+_NONE = pattern_of(())
 
 
 class TextIds:
@@ -61,10 +61,7 @@ class TextIds:
             InputError: a lone surrogate.
         """
         options.setdefault("add_special_tokens", False)
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise InputError(f"text that is no Unicode (a lone surrogate at character {error.start})") from error
+        _check_unicode(text)
         # One object for each token id: a large data set holds hundreds of millions of them.
         return [self._same.setdefault(token, token) for token in self.tokenizer(text, **options)["input_ids"]]
 
@@ -81,8 +78,9 @@ class TextIds:
         given become text, as do special tokens in the answer.
 
         Raises:
-            InputError: a tokenizer that cannot do it.
+            InputError: a tokenizer that cannot do it, or a lone surrogate.
         """
+        _check_unicode("".join([*(part.text for part in parts), answer]))
         pieces = [(part.text, _NONE if part.given else None) for part in parts]
         ids = self._guarded.ids([*pieces, (separator, None), (answer, self._unmarked)])
         return [self._same.setdefault(token, token) for token in ids]
@@ -128,3 +126,10 @@ class TextIds:
         text = self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
         assert isinstance(text, str)
         return text
+
+
+def _check_unicode(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"text that is no Unicode (a lone surrogate at character {error.start})") from error

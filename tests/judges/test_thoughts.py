@@ -88,7 +88,7 @@ def test_a_person_reads_what_is_stored():
     assert not Judge.reads_thoughts
 
 
-def test_marks_of_ones_own(tmp_path):
+def test_marks_of_ones_own():
     """They stand in the decoding, which every stored answer carries: judged again, they are known again."""
     own = {"thought_marks": [["<plan>", "</plan>"]]}
     for answer, prompt, seen in (

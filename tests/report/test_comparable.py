@@ -10,6 +10,7 @@ from page_runs import META, TESTED, four, page
 
 from ptst_pl.cli import main
 from ptst_pl.report.comparable import incomparable, incomplete
+from ptst_pl.report.configs import variants
 from ptst_pl.report.discover import find_runs
 
 ASR = {("chat:llama", 8): 3}
@@ -99,6 +100,25 @@ def test_runs_of_other_models_have_a_row_each_before_training_too(tmp_path, caps
     table = capsys.readouterr().out.split("\n\n")[0]
     assert "(not fine-tuned), model.pretrained=tiny" in table
     assert "(not fine-tuned), model.pretrained=large" in table
+
+
+def test_runs_of_before_a_setting_came_are_as_ones_with_its_default(tmp_path):
+    """Else no older result could be compared with a newer one, nor be another seed of it."""
+    runs = [page(tmp_path / name, seed=seed, harmful=ASR) for name, seed in (("a", 1), ("b", 2), ("c", 3))]
+    usual = {"special_tokens": "text", "thinking": "closed", "preamble": "refused"}
+    for run, options in zip(runs[1:], (usual, usual | {"special_tokens": "served"}), strict=True):
+        results = json.loads((run / "safety" / "results.json").read_text())
+        results["chat_options"] = options
+        results["decoding"] |= {"thought_marks": [], "samples": 1, "prefix": ""}
+        (run / "safety" / "results.json").write_text(json.dumps(results))
+        config = json.loads((run / "config.yaml").read_text())
+        (run / "config.yaml").write_text(json.dumps(config | {"chat_options": options}))
+    found = find_runs(runs[:2]).runs
+    assert incomparable(found) == []
+    assert [words for pair in variants([run.config for run in found]) for words in pair if words] == []
+    found = find_runs(runs).runs
+    assert any("chat_options special_tokens differs: 'text' in" in line for line in incomparable(found))
+    assert variants([run.config for run in found])[2][0] == "chat_options.special_tokens=served"
 
 
 class TestIncomplete:

@@ -41,7 +41,7 @@ def test_every_field_that_is_written_is_in_the_schema(run):
 
 
 def test_what_is_written_is_valid_and_has_a_version(run):
-    assert read_results(run / "safety" / "results.json")["schema_version"] == SCHEMA_VERSION == f"{FORMAT}.2"
+    assert read_results(run / "safety" / "results.json")["schema_version"] == SCHEMA_VERSION == f"{FORMAT}.3"
     assert list(read_rows(run / "safety" / "generations.jsonl", "generation"))
     assert list(read_rows(run / "safety" / "verdicts.jsonl", "verdict"))
     assert all(SCHEMA_VERSION in schema(kind)["title"] for kind in ("results", "generation", "verdict"))
