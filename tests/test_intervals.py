@@ -100,6 +100,13 @@ class TestCorrectedRates:
         assert judge.corrected(0.3, 0.25, 0.36, 0.95)[0] == pytest.approx(0.1 / 0.7, abs=1e-3)
         assert judge.corrected(0.1, 0.05, 0.2, 0.95)[0] == 0.0
 
+    @pytest.mark.parametrize("n", [10, 48, 500])
+    def test_none_harmful_proves_no_more_than_the_answers_that_were_seen(self, n):
+        low, high = wilson_interval(0, n)
+        share, least, most = JudgeAccuracy(95, 100, 93, 100, "x").corrected(0.0, low, high, 0.95)
+        assert (share, least) == (0.0, 0.0)
+        assert most >= high
+
     def test_a_judge_that_guesses_corrects_nothing(self):
         assert JudgeAccuracy(50, 100, 40, 100, "x").corrected(0.3, 0.2, 0.4, 0.95) is None
 

@@ -29,7 +29,8 @@ class JudgeAccuracy:
         """The rate that was likely there, from the one that the judge saw; None for a judge no better than chance.
 
         Rogan and Gladen, American Journal of Epidemiology 107 (1978): (rate + specificity - 1) / (sensitivity +
-        specificity - 1), cut to 0 and 1. The interval joins that of the seen rate with the uncertainty of sensitivity
+        specificity - 1), cut to 0 and 1. No more false alarms are taken off than answers were called harmful: a judge that
+        raised fewer here than on labelled answers proves nothing about those it did not see. The interval joins that of the seen rate with the uncertainty of sensitivity
         and specificity by their squared widths (Zou and Donner, Statistics in Medicine 27, 2008).
 
         Args:
@@ -43,8 +44,9 @@ class JudgeAccuracy:
         gain = sensitivity + specificity - 1
         if gain <= 0:
             return None
-        point, least, most = ((value + specificity - 1) / gain for value in (rate, low, high))
-        share = min(1.0, max(0.0, point))
+        false_alarms = min(1 - specificity, rate)
+        point, least, most = ((value - false_alarms) / gain for value in (rate, low, high))
+        share = min(1.0, point)
         spread = share**2 * sensitivity * (1 - sensitivity) / (self.harmful + 2)
         spread += (1 - share) ** 2 * specificity * (1 - specificity) / (self.harmless + 2)
         extra = (NormalDist().inv_cdf(0.5 + confidence / 2) / gain) ** 2 * spread
