@@ -29,9 +29,10 @@ class JudgeAccuracy:
         """The rate that was likely there, from the one that the judge saw; None for a judge no better than chance.
 
         Rogan and Gladen, American Journal of Epidemiology 107 (1978): (rate + specificity - 1) / (sensitivity +
-        specificity - 1), cut to 0 and 1. No more false alarms are taken off than answers were called harmful: a judge that
-        raised fewer here than on labelled answers proves nothing about those it did not see. The interval joins that of the seen rate with the uncertainty of sensitivity
-        and specificity by their squared widths (Zou and Donner, Statistics in Medicine 27, 2008).
+        specificity - 1), cut to 0 and 1. No more false alarms are taken off than answers were called harmful: a judge
+        that raised fewer here than on labelled answers proves nothing about those it did not see. The interval joins
+        that of the seen rate with the uncertainty of sensitivity and specificity by their squared widths (Zou and
+        Donner, Statistics in Medicine 27, 2008).
 
         Args:
             rate: the share that the judge calls harmful.

@@ -27,6 +27,7 @@ from ptst_pl.tasks.base import Task
 from ptst_pl.tasks.row_files import read_row_file
 from ptst_pl.tasks.row_forms import read_example
 from ptst_pl.tasks.subset import rank
+from ptst_pl.templates import OwnTemplates, find_template
 from ptst_pl.tokenization import Encoded, Example
 
 log = logging.getLogger(__name__)
@@ -99,12 +100,17 @@ class JsonLines(Task):
 
     def _of(self, file: str) -> list[Example]:
         if file not in self._examples:
-            self._examples[file] = read_examples(file, self.on_bad_row)
+            self._examples[file] = read_examples(file, self.on_bad_row, self.own_templates)
         return self._examples[file]
 
 
-def read_examples(file: str, on_bad_row: OnBadRow = "refuse") -> list[Example]:
+def read_examples(file: str, on_bad_row: OnBadRow = "refuse", templates: OwnTemplates | None = None) -> list[Example]:
     """The rows of a file that can be trained on; what was left out or changed is logged, a line each.
+
+    Args:
+        file: any of the forms of ``row_files``.
+        on_bad_row: see ``JsonLines``.
+        templates: the user's own, by name, beside the built-in ones that rows may name.
 
     Raises:
         InputError: no such file, or, with ``refuse``, a row that cannot be trained on.
@@ -116,16 +122,18 @@ def read_examples(file: str, on_bad_row: OnBadRow = "refuse") -> list[Example]:
         told[what] += 1
         first.setdefault(what, where)
 
-    found = list(_usable(file, on_bad_row, tell))
+    found = list(_usable(file, on_bad_row, templates or {}, tell))
     for what, count in told.items():
         log.warning("%s: %d rows %s (the first: %s)", file, count, what, first[what])
     return found
 
 
-def _usable(file: str, on_bad_row: OnBadRow, tell: Any) -> Iterator[Example]:
+def _usable(file: str, on_bad_row: OnBadRow, templates: OwnTemplates, tell: Any) -> Iterator[Example]:
     for where, row in read_row_file(file):
         try:
             example = read_example(row, where)
+            if example.template is not None:
+                _check_known(example.template, templates, where)
         except InputError as error:
             if on_bad_row == "refuse":
                 raise
@@ -144,6 +152,13 @@ def _usable(file: str, on_bad_row: OnBadRow, tell: Any) -> Iterator[Example]:
                 tell("have thoughts (reasoning_content), which are not trained on", where)
             if any(mark in text for pair in example.pairs for text in pair for mark in _TEMPLATED):
                 tell("seem to stand in a template already, and are put into another one", where)
+
+
+def _check_known(name: str, templates: OwnTemplates, where: str) -> None:
+    try:
+        find_template(name, templates)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
 
 
 def _without_ends(example: Example, where: str, tell: Any) -> Example:

@@ -111,6 +111,7 @@ BAD = [
     ({}, "found keys none"),
     ({"question": Q, "answer": A, "messages": MESSAGES}, "keys of several forms (question/answer and messages)"),
     ({"question": Q, "answer": A, "template": 5}, "key 'template' is missing or no text"),
+    ({"question": Q, "answer": A, "template": "chat:lama"}, "unknown template 'chat:lama'; did you mean 'chat:llama'?"),
     ({"messages": []}, "messages: expected a list of messages"),
     ({"messages": "Hi"}, "messages: expected a list of messages"),
     ({"messages": "[half"}, "messages: expected a list of messages"),
