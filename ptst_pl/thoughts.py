@@ -58,12 +58,17 @@ def without_thoughts(answer: str, prompt: str = "") -> str | None:
     """
     if _CHANNEL in answer:
         return _final_channel(answer)
-    if _PROMPT_OPENS.search(prompt):
+    if ends_open(prompt):
         closing = list(_CLOSE.finditer(answer)) or list(_WEAK_CLOSE.finditer(answer))
         if not closing:
             return None
         answer = answer[closing[0].end() :]
     return _without_blocks(answer)
+
+
+def ends_open(prompt: str) -> bool:
+    """Whether a prompt ends with the opening mark of a block of thoughts."""
+    return _PROMPT_OPENS.search(prompt) is not None
 
 
 def opened_block(text: str) -> tuple[str, str] | None:

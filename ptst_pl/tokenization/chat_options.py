@@ -14,9 +14,10 @@ class ChatOptions:
     Attributes:
         special_tokens: a special token's text inside a question (``</s>``, ``<|user|>``) is plain ``text``, or is
             read as the token, as common servers do (``served``).
-        thinking: where the chat template opens a block of thoughts at the prompt's end, the block is ``closed`` at
-            once and belongs to the prompt, or left ``open``: the prompt ends as the model's own does, and an answer
-            to be trained on closes the block first, unless it brings thoughts of its own.
+        thinking: where the chat template opens a block of thoughts at the prompt's end and leaves it out of whole
+            conversations, the block is ``closed`` at once and belongs to the prompt, or left ``open``: the prompt ends
+            as the model's own does, and an answer to be trained on closes the block first, unless it brings thoughts
+            of its own. A chat template that closes the block in its conversations is taken at its word.
         preamble: a fixed text of the chat template's own before every conversation, which cannot be switched off,
             is ``refused``, or ``kept`` and taken for no system prompt.
     """

@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from ptst_pl.errors import InputError
 from ptst_pl.templates import PromptTemplate, to_messages
-from ptst_pl.thoughts import opened_block
+from ptst_pl.thoughts import ends_open, opened_block
 from ptst_pl.tokenization.chat_options import ChatOptions
 from ptst_pl.tokenization.end_of_turn import first_marker, next_roles_token
 
@@ -75,7 +75,7 @@ class OwnChatTemplate:
 
     def _check_options(self) -> None:
         """Refuse options that change nothing."""
-        if self.options.thinking == "open" and not self.opens_thoughts:
+        if self.options.thinking == "open" and not ends_open(self._probes[0]):
             raise InputError(
                 "chat_options.thinking is 'open', but the tokenizer's chat template (with enable_thinking false) opens "
                 "no block of thoughts at a prompt's end; leave it out"

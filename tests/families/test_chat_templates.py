@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ptst_pl.errors import InputError
 from ptst_pl.templates import PAPER_TEMPLATES, to_messages
-from ptst_pl.tokenization import IGNORED, Example, TemplateTokenizer
+from ptst_pl.tokenization import IGNORED, ChatOptions, Example, TemplateTokenizer
 
 FIXED = {"enable_thinking": False, "date_string": "26 Jul 2024"}
 QUESTION, ANSWER = "Where is the mayor's hat?", "It is 4."
@@ -139,9 +139,22 @@ class TestThinking:
         assert prompt.endswith("<think>\n")
         assert answer == f"\n</think>\n\n{ANSWER}<|im_end|>"
 
-    def test_a_block_that_answers_leave_out_is_refused(self):
-        with pytest.raises(InputError, match=r"no prefix of the whole conversation.*thinking block"):
-            encoder_of(Family(styles.DROPS_THOUGHT, (), "</s>")).encode_prompt(PAPER_TEMPLATES["chat"], QUESTION)
+    def test_a_block_that_answers_leave_out_is_closed_in_the_prompt(self):
+        encoder = encoder_of(Family(styles.DROPS_THOUGHT, (), "</s>"))
+        prompt = encoder.tokenizer.decode(encoder.encode_prompt(PAPER_TEMPLATES["chat"], QUESTION))
+        assert prompt.endswith("</think>\n\n")
+        row = encoder.encode(Example(QUESTION, ANSWER), PAPER_TEMPLATES["chat"])
+        assert encoder.tokenizer.decode(row.input_ids) == f"{prompt}{ANSWER}</s>"
+
+    def test_left_open_is_what_a_template_does_that_closes_its_own_block(self):
+        tokenizer = encoder_of(OWN["always-thinks"]).tokenizer
+        rows = [
+            TemplateTokenizer(tokenizer, "tokenizer", ChatOptions(thinking=way)).encode(
+                Example(QUESTION, ANSWER), PAPER_TEMPLATES["chat"]
+            )
+            for way in ("closed", "open")
+        ]
+        assert rows[0] == rows[1]
 
     def test_thoughts_in_training_answers_are_kept_as_the_tokens_they_are(self):
         encoder = encoder_of(QWEN3)
