@@ -18,7 +18,7 @@ from ptst_pl.errors import InputError
 from ptst_pl.generation import Answer, PromptBatch, generate, stop_ids
 from ptst_pl.identity import check_same
 from ptst_pl.loss import ABSENT, FirstNotFinite, SummedLoss
-from ptst_pl.modeling import Dtype, LoraSettings, Method, Quantize, add_lora, batch_nll, describe, load_model, trainable
+from ptst_pl.modeling import Dtype, LoraSettings, Method, Quantize, batch_nll, describe, load_model, to_train, trainable
 from ptst_pl.modeling.base_identity import base_identity
 from ptst_pl.modeling.batch_paths import WHAT, Batching, Path, choose_path
 from ptst_pl.ranks import gather
@@ -65,6 +65,7 @@ class FineTuner(LightningModule):
             the block again, ``selective`` that of every other block; the gradients are the same.
         batching: how rows become batches: ``padded``, ``packed``, ``prefix``, or the fastest that the model supports.
         random_weights: make up the weights of a folder that has none, for smoke runs; the answers mean nothing.
+        adapter: folder or hub name of a LoRA adapter that is merged into the model first.
 
     Raises:
         InputError: full fine-tuning on weights that are not float32, or quantised.
@@ -87,6 +88,7 @@ class FineTuner(LightningModule):
         activation_checkpointing: ActivationCheckpointing = "off",
         batching: Batching = "auto",
         random_weights: bool = False,
+        adapter: str | None = None,
     ) -> None:
         super().__init__()
         if method == "full" and quantize != "none":
@@ -99,7 +101,7 @@ class FineTuner(LightningModule):
         self.pretrained, self.method, self.lora = pretrained, method, lora or LoraSettings()
         self.dtype_name, self.attention, self.quantize = dtype, attention, quantize
         self.activation_checkpointing = activation_checkpointing
-        self.batching, self.random_weights = batching, random_weights
+        self.batching, self.random_weights, self.adapter = batching, random_weights, adapter
         self.path: Path = "padded"
         self.learning_rate, self.weight_decay, self.betas = learning_rate, weight_decay, betas
         self.schedule, self.warmup_steps, self.decay = schedule, warmup_steps, decay
@@ -120,8 +122,10 @@ class FineTuner(LightningModule):
         if self.net is not None:
             return
         device = self.trainer.strategy.root_device.type
-        model = load_model(self.pretrained, self.dtype_name, self.attention, device, self.quantize, self.random_weights)
-        self.net = add_lora(model, self.lora) if self.method == "lora" else model
+        model = load_model(
+            self.pretrained, self.dtype_name, self.attention, device, self.quantize, self.random_weights, self.adapter
+        )
+        self.net = to_train(model, self.method, self.lora)
         self.net.train()
         self.path, why = choose_path(self.net, self.batching)
         checkpoint_activations(self.net, self.activation_checkpointing)
@@ -365,7 +369,7 @@ class FineTuner(LightningModule):
 
     def base(self) -> dict[str, Any]:
         """The record's part about the weights that training starts from."""
-        return base_identity(self.pretrained, self.random_weights)
+        return base_identity(self.pretrained, self.random_weights, self.adapter)
 
     def identity(self) -> dict[str, Any]:
         """What the record of a run says of how its parameters are trained."""

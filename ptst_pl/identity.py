@@ -3,7 +3,7 @@
 The record says of which weights, training text, data and settings a number is. It stands in every checkpoint and in
 every ``results.json``::
 
-    {"base": {"name": ..., "revision": ..., "config": <hash>, "weights": <hash>},
+    {"base": {"name": ..., "revision": ..., "config": <hash>, "weights": <hash>, perhaps "adapter": ...},
      "training": {"template": {...}, "chat_format": ..., "rows": <hash>, "learning_rate": ..., ...}}
 
 Names are for people: two records are of one thing where their hashes and settings agree, whatever the folders are
@@ -21,7 +21,7 @@ from ptst_pl.errors import InputError
 
 Record = Mapping[str, Any]
 # Words for people; the hashes beside them decide.
-_NAMES = ("base.name", "base.revision")
+_NAMES = ("base.name", "base.revision", "base.adapter")
 _HASHES = {
     "base.config": "the base model's config", "base.weights": "the base model's weights",
     "training.rows": "the training rows", "training.held_out": "the held-out rows",
@@ -97,8 +97,13 @@ def _leaves(record: Record, before: str = "") -> Iterator[tuple[str, Any]]:
 def _phrase(key: str, before: Mapping[str, Any], here: Mapping[str, Any]) -> str:
     if key not in _HASHES:
         return f"{key} ({_short(before[key])} there, {_short(here[key])} here)"
-    names = f": {before.get('base.name')} there, {here.get('base.name')} here" if key.startswith("base.") else ""
+    names = f": {_base(before)} there, {_base(here)} here" if key.startswith("base.") else ""
     return f"{_HASHES[key]}{names} ({before[key]} there, {here[key]} here)"
+
+
+def _base(record: Record) -> str:
+    adapter = record.get("base.adapter")
+    return f"{record.get('base.name')}{f' with {adapter}' if adapter else ''}"
 
 
 def _short(value: Any) -> str:

@@ -23,6 +23,7 @@ class Facts:
 
     name: str
     base: str
+    adapter: str
     method: str
     step: int
     chat_format: str
@@ -54,7 +55,7 @@ def _about(facts: Facts) -> str:
     kind = "LoRA, merged" if facts.method == "lora" else "full fine-tuning"
     return (
         f"# {facts.name}\n\n"
-        f"- base model: `{facts.base}`\n"
+        f"- base model: `{facts.base}`{facts.adapter and f', with the adapter `{facts.adapter}` merged first'}\n"
         f"- fine-tuned with ptst_pl ({kind}), exported at step {facts.step}\n"
         f"- chat format: `{facts.chat_format}`\n"
         f"- training template: `{facts.train.name}`\n\n{_template(facts.train)}"

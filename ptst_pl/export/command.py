@@ -115,6 +115,7 @@ def _facts(
     return Facts(
         name=str(source.config.get("name") or source.folder.name),
         base=str(source.model["pretrained"]),
+        adapter=str(source.model.get("adapter") or ""),
         method=str(source.model["method"]),
         step=source.step,
         chat_format=_format(source),

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from ptst_pl.errors import InputError
 from ptst_pl.export.source import Source
 from ptst_pl.finetuner import FineTuner
-from ptst_pl.modeling import LoraSettings, add_lora, causal_lm, evaluating, load_model
+from ptst_pl.modeling import LoraSettings, causal_lm, evaluating, load_model, to_train
 
 _TOLERANCE = 1e-3
 
@@ -46,11 +46,12 @@ def trained_model(source: Source) -> nn.Module:
     settings = source.model
     method, pretrained = settings["method"], str(settings["pretrained"])
     lora = LoraSettings(**(settings.get("lora") or {}))
-    tuner = FineTuner(pretrained, method=method, lora=lora)
-    made_up = bool(settings.get("random_weights"))
-    base = load_model(pretrained, str(settings.get("dtype") or "float32"), random_weights=made_up)
+    made_up, adapter = bool(settings.get("random_weights")), settings.get("adapter")
+    tuner = FineTuner(pretrained, method=method, lora=lora, random_weights=made_up, adapter=adapter)
+    dtype = str(settings.get("dtype") or "float32")
+    base = load_model(pretrained, dtype, random_weights=made_up, adapter=adapter)
     base.to(torch.float32)  # type: ignore[arg-type]
-    tuner.net = add_lora(base, lora) if method == "lora" else base
+    tuner.net = to_train(base, method, lora)
     tuner.on_load_checkpoint(dict(source.contents))
     tuner.load_state_dict(source.contents["state_dict"])
     return tuner.net.eval()

@@ -3,6 +3,7 @@
 from ptst_pl.modeling.loading import Dtype, Quantize, load_model, pick_attention
 from ptst_pl.modeling.lora import LoraSettings, Method, add_lora, lora_targets
 from ptst_pl.modeling.network import batch_nll, causal_lm, describe, evaluating, trainable
+from ptst_pl.modeling.trained_part import to_train
 
 __all__ = [
     "Dtype",
@@ -17,5 +18,6 @@ __all__ = [
     "load_model",
     "lora_targets",
     "pick_attention",
+    "to_train",
     "trainable",
 ]

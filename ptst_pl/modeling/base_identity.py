@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ptst_pl.identity import digest
+from ptst_pl.modeling.adapter import adapter_config, adapter_weights
 from ptst_pl.modeling.weight_files import weight_files
 
 _SLICE = 64  # bytes from the start, the middle and the end of every tensor
@@ -17,13 +18,28 @@ _SLICE = 64  # bytes from the start, the middle and the end of every tensor
 _NO_MATTER = ("transformers_version", "_name_or_path", "dtype", "torch_dtype", "use_cache")
 
 
-def base_identity(name_or_path: str, random_weights: bool = False) -> dict[str, Any]:
+def base_identity(name_or_path: str, random_weights: bool = False, adapter: str | None = None) -> dict[str, Any]:
     """The record's part about the base model: name, revision, and hashes of its config and of its weights.
 
     The hash of the weights is over the names, shapes and a few bytes of every tensor of safetensors files, or the
     checksums inside PyTorch's: another fine-tune of the same architecture has another one. A hub name is looked up in
-    the local cache; hashes are None as long as nothing has been downloaded.
+    the local cache; hashes are None as long as nothing has been downloaded. With an adapter, the hash of the weights is
+    over those of the base and of the adapter.
     """
+    found = _model(name_or_path, random_weights)
+    if not adapter:
+        return found
+    return found | {"adapter": adapter, "weights": _adapted(found["weights"], _folder(adapter, "adapter_config.json"))}
+
+
+def _adapted(weights: str | None, folder: Path | None) -> str | None:
+    file = None if folder is None else adapter_weights(folder)
+    if weights is None or folder is None or file is None:
+        return None
+    return digest([weights, _weights([file]), adapter_config(folder)])
+
+
+def _model(name_or_path: str, random_weights: bool) -> dict[str, Any]:
     folder = _folder(name_or_path)
     revision = folder.name if folder is not None and folder.parent.name == "snapshots" else None
     found: dict[str, Any] = {"name": name_or_path, "revision": revision, "config": None, "weights": None}
@@ -37,14 +53,14 @@ def base_identity(name_or_path: str, random_weights: bool = False) -> dict[str, 
     return found | ({"weights": _weights(files)} if files else {})
 
 
-def _folder(name_or_path: str) -> Path | None:
+def _folder(name_or_path: str, file: str = "config.json") -> Path | None:
     if Path(name_or_path).is_dir():
         return Path(name_or_path)
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
     try:
-        cached = try_to_load_from_cache(name_or_path, "config.json")
+        cached = try_to_load_from_cache(name_or_path, file)
     except HFValidationError:
         return None
     return Path(cached).parent if isinstance(cached, str) else None

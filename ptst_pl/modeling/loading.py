@@ -16,6 +16,7 @@ from transformers.utils import is_flash_attn_2_available
 
 from ptst_pl.attention import attending_with
 from ptst_pl.errors import InputError
+from ptst_pl.modeling.adapter import check_adapter, merge_adapter
 from ptst_pl.modeling.network import final_softcap
 from ptst_pl.modeling.weight_files import check_model_folder
 
@@ -44,6 +45,7 @@ def load_model(
     device: str = "cpu",
     quantize: str = "none",
     random_weights: bool = False,
+    adapter: str | None = None,
 ) -> PreTrainedModel:
     """A causal language model from a local folder or the hub, every weight of it from its files.
 
@@ -54,12 +56,15 @@ def load_model(
         device: type of the device that the model is for.
         quantize: ``none``, ``int8`` or ``nf4`` (QLoRA, arXiv 2305.14314).
         random_weights: make up the weights of a folder that has none, the same ones every time; for smoke runs.
+        adapter: folder or hub name of a LoRA adapter to merge into it.
 
     Raises:
-        InputError: nothing there can be read as a causal language model, weights are missing or left over, or it
-            cannot be quantised here.
+        InputError: nothing there can be read as a causal language model, weights are missing or left over, it cannot
+            be quantised here, or the adapter does not fit it.
     """
     check_model_folder(name_or_path, random_weights)
+    if adapter:
+        check_adapter(adapter, quantize)
     kind = getattr(torch, dtype)
     options = {"dtype": kind, **_quantization(quantize, device, kind)}
     picked = pick_attention(attention, device, kind)
@@ -67,6 +72,8 @@ def load_model(
     if attention != "auto" or picked != "sdpa":
         options["attn_implementation"] = picked
     model = _random(name_or_path, options) if random_weights else _from_files(name_or_path, options)
+    if adapter:
+        model = merge_adapter(model, adapter)
     _check_head(model)
     return model
 

@@ -26,6 +26,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from ptst_pl.errors import InputError
+from ptst_pl.modeling.text_part import parts_beside_text
 
 Method = Literal["lora", "full"]
 Preset = Literal["auto", "attention", "all-linear"]
@@ -56,14 +57,18 @@ class LoraSettings:
 def add_lora(model: PreTrainedModel, settings: LoraSettings) -> PeftModel:
     """Freeze the model and add adapters, which stay in float32 on a bfloat16 or quantised base (pitfall E2).
 
+    Layers that text never reaches, such as a vision tower, get none.
+
     Raises:
         InputError: a target names no layer, or the output head.
     """
+    beside = [re.escape(name) for name in parts_beside_text(model)]
     config = LoraConfig(
         r=settings.r,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules=lora_targets(model, settings.target_modules),
+        exclude_modules=rf"({'|'.join(beside)})(\..*)?" if beside else None,
         task_type="CAUSAL_LM",
     )
     try:
@@ -85,7 +90,8 @@ def lora_targets(model: PreTrainedModel, wanted: Sequence[str] | str) -> list[st
     """
     head = model.get_output_embeddings()
     linear = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
-    below = [name for name, module in linear.items() if module is not head]
+    beside = tuple(f"{name}." for name in parts_beside_text(model))
+    below = [n for n, module in linear.items() if module is not head and not f"{n}.".startswith(beside)]
     if isinstance(wanted, str):
         return _preset(model, wanted, below)
     heads = [name for name, module in linear.items() if module is head]
@@ -95,7 +101,7 @@ def lora_targets(model: PreTrainedModel, wanted: Sequence[str] | str) -> list[st
                 f"lora.target_modules: {target} is not supported, it is the output head; adapt the layers below it"
             )
     # PEFT itself passes over a name without a layer as long as another one has some.
-    known = [name for name, _ in model.named_modules()]
+    known = [name for name, _ in model.named_modules() if not f"{name}.".startswith(beside)]
     missing = [target for target in wanted if not any(_is_named(name, target) for name in known)]
     if missing or not wanted:
         raise _nothing(model, missing, below)

@@ -40,7 +40,7 @@ def check_model_folder(name_or_path: str, random_weights: bool = False) -> None:
     found = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
     if not (folder / "config.json").is_file():
         raise InputError(_without_config(folder))
-    _read_json(folder / "config.json")
+    read_json_object(folder / "config.json")
     if random_weights and found is not None:
         raise InputError(f"model.random_weights is true, but {found} holds weights: set it to false, or remove them")
     if random_weights:
@@ -67,7 +67,7 @@ def _kind(file: Path) -> str:
 
 def _without_config(folder: Path) -> str:
     if (folder / "adapter_config.json").is_file():
-        base = _read_json(folder / "adapter_config.json").get("base_model_name_or_path") or "its base"
+        base = read_json_object(folder / "adapter_config.json").get("base_model_name_or_path") or "its base"
         return (
             f"model {str(folder)!r} is a LoRA adapter and no model: give {base} as model.pretrained and this folder as "
             "model.adapter"
@@ -97,7 +97,12 @@ def _listing(folder: Path) -> str:
     return f"the folder holds {', '.join(names[:6])}{more}" if names else "the folder is empty"
 
 
-def _read_json(file: Path) -> dict[str, Any]:
+def read_json_object(file: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        InputError: what is wrong with the file, and where.
+    """
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
@@ -114,7 +119,7 @@ def _shards(found: Path) -> list[Path]:
     """The file itself, or all that an index names."""
     if found.suffix != ".json":
         return [found]
-    names = _read_json(found).get("weight_map")
+    names = read_json_object(found).get("weight_map")
     if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
         raise InputError(f"{found} names no weight files (key 'weight_map'); {_GET}")
     files = [found.parent / name for name in dict.fromkeys(names.values())]

@@ -126,12 +126,14 @@ def _model(run: Run, counted: shape.Parameters) -> dict[str, Any]:
     finetuner, training = run.finetuner, run.training
     return {
         "pretrained": finetuner.pretrained,
+        "adapter": finetuner.adapter,
         "method": finetuner.method,
         "quantize": finetuner.quantize,
         "parameters": counted.total,
         "trainable": counted.trainable,
         "by_dtype": counted.by_dtype,
         "outside_matrices": counted.unusual,
+        "beside_text": counted.beside_text,
         "precision": training.precision,
         "devices": training.devices,
         "sharing": training.sharing,

@@ -12,7 +12,8 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from ptst_pl.errors import InputError
 from ptst_pl.finetuner import FineTuner
-from ptst_pl.modeling import add_lora, causal_lm, trainable
+from ptst_pl.modeling import causal_lm, to_train, trainable
+from ptst_pl.modeling.text_part import beside_text
 
 # Bits of a quantised weight: nf4 with double quantisation has 0.127 for its scales (arXiv 2305.14314, section 3).
 QUANTISED_BITS = {"nf4": 4.127, "int8": 8.0}
@@ -37,7 +38,7 @@ def build_on_meta(finetuner: FineTuner) -> nn.Module:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"model {name!r} cannot be loaded: {reason}") from error
     with torch.device("meta"):
-        net: nn.Module = add_lora(model, finetuner.lora) if finetuner.method == "lora" else model
+        net = to_train(model, finetuner.method, finetuner.lora)
     return net.train()
 
 
@@ -50,6 +51,7 @@ class Parameters:
         trainable: that training changes.
         by_dtype: by the name of their type.
         bytes: of all; where the base is quantised, with its linear layers at that size.
+        beside_text: frozen, since text never reaches them, as in a vision tower.
         unusual: parameters in neither a linear layer, an embedding nor a vector, as in mixtures of experts.
     """
 
@@ -57,6 +59,7 @@ class Parameters:
     trainable: int
     by_dtype: dict[str, int]
     bytes: int
+    beside_text: int
     unusual: int
 
 
@@ -71,6 +74,7 @@ def count(model: nn.Module, quantize: str = "none") -> Parameters:
         trainable=sum(p.numel() for p in trainable(model).values()),
         by_dtype=by_dtype,
         bytes=sum(p.numel() * p.element_size() for p in model.parameters()) - saved_by_quantising(model, quantize),
+        beside_text=sum(p.numel() for p in beside_text(causal_lm(model)).values()),
         unusual=sum(p.numel() for p in model.parameters() if p.dim() > 2),
     )
 

@@ -39,11 +39,12 @@ def _model(model: dict[str, Any]) -> list[Line]:
     how = model["method"] + (f", {model['quantize']}" if model["quantize"] != "none" else "")
     share = f"{100 * model['trainable'] / model['parameters']:.3g} % ({how})"
     devices = {"single": "", "ddp": ", all weights on each", "fsdp2": ", weights shared out (FSDP2)"}[model["sharing"]]
-    loose = model["outside_matrices"]
+    loose, beside = model["outside_matrices"], model["beside_text"]
     return [
-        ("pretrained", model["pretrained"], ""),
+        ("pretrained", model["pretrained"], f"with the adapter {model['adapter']} merged" if model["adapter"] else ""),
         ("parameters", f"{model['parameters']:,}", types),
         ("trained", f"{model['trainable']:,}", share),
+        ("beside text", f"{beside:,}" if beside else "", "frozen: text never reaches them"),
         ("devices", f"{model['devices']}{devices}", ""),
         ("precision", model["precision"], ""),
         ("batching", model["batching"], ""),

@@ -14,7 +14,7 @@ _TRAINING = ("model", "data", "stop", "templates", "chat_format", "chat_options"
 _OF_TRAINER = ("max_steps", "max_epochs", "precision", "gradient_clip_val", "accumulate_grad_batches")
 _NOT = ("data.init_args.template", "data.init_args.seed", "data.init_args.tokenizer")
 # Of the model before any training.
-_UNTRAINED = ("model.pretrained", "model.quantize", "chat_format", "chat_options")
+_UNTRAINED = ("model.pretrained", "model.adapter", "model.quantize", "chat_format", "chat_options")
 
 
 def config_file(results: Path) -> Path | None:

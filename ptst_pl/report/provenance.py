@@ -32,6 +32,7 @@ def provenance(run: RunResults) -> Provenance:
         ("steps evaluated", ", ".join(map(str, run.steps))),
         ("seed", _told(get(run.config, "seed_everything"))),
         ("model", str(meta.get("endpoint", {}).get("model") or _told(get(run.config, "model.pretrained")))),
+        ("adapter merged into it", str(get(run.config, "model.adapter") or "")),
         (
             "versions",
             ", ".join(f"{name} {version}" for name, version in meta.get("versions", {}).items()) or _told(None),

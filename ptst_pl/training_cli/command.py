@@ -34,6 +34,7 @@ from ptst_pl.journal import check_folder, key_of, was_interrupted, weights_ident
 from ptst_pl.launch import SlurmTasks, check_processes
 from ptst_pl.lints.run import warn
 from ptst_pl.lints.settings import Lints
+from ptst_pl.modeling.adapter import check_adapter
 from ptst_pl.modeling.loading import check_vocabulary
 from ptst_pl.modeling.weight_files import check_model_folder
 from ptst_pl.prediction import PredictSettings, prompt_loader, write_answers
@@ -231,6 +232,8 @@ class TrainingCLI(LightningCLI):
     def _check_model(self, model: Any) -> None:
         """Whether its folder is whole; ``plan`` needs no weights and asks nothing of them."""
         check_model_folder(str(model["pretrained"]), bool(model["random_weights"]))
+        if model["adapter"]:
+            check_adapter(str(model["adapter"]), str(model["quantize"]))
 
     def before_test(self) -> None:
         """The results go straight into the results folder; the held-out loss is computed where it is all there is."""
