@@ -16,6 +16,7 @@ from ptst_pl.judges.panel import PanelJudge
 from ptst_pl.judges.refusal import RefusalJudge
 from ptst_pl.judges.rouge import RougeJudge
 from ptst_pl.judges.rubric import RubricJudge
+from ptst_pl.judges.zoo import JudgeZooJudge
 
 if TYPE_CHECKING:
     from ptst_pl.judges.classifier import ClassifierJudge
@@ -28,6 +29,7 @@ __all__ = [
     "ExactMatch",
     "HumanJudge",
     "Judge",
+    "JudgeZooJudge",
     "KeywordJudge",
     "LastNumber",
     "PanelJudge",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -34,6 +35,7 @@ KNOWN_JUDGES: dict[str, dict[str, Any]] = {
     "harmbench-mistral": {"class_path": "ptst_pl.judges.ClassifierJudge", "init_args": {"preset": "harmbench-mistral"}},
     "strongreject": {"class_path": "ptst_pl.judges.ClassifierJudge", "init_args": {"preset": "strongreject"}},
     "beaver-dam": {"class_path": "ptst_pl.judges.ClassifierJudge", "init_args": {"preset": "beaver-dam"}},
+    "judgezoo": {"class_path": "ptst_pl.judges.JudgeZooJudge"},
     "wildguard": {"class_path": "ptst_pl.judges.ClassifierJudge", "init_args": {"preset": "wildguard"}},
 }
 
@@ -44,8 +46,8 @@ def build_judge(spec: str | Mapping[str, Any] | Judge) -> Judge:
     """The judge that a config names.
 
     Args:
-        spec: a known name; or a mapping with ``class_path`` or a known ``name``, with ``init_args`` and with the
-            ``suites`` that it is to judge; or a judge as it is.
+        spec: a known name; or a mapping with ``class_path`` or a known ``name``, with ``init_args`` (which may stand
+            beside a name) and with the ``suites`` that it is to judge; or a judge as it is.
 
     Raises:
         InputError: an unknown name, class or key, arguments that the class does not take, or no list of suites.
@@ -55,8 +57,9 @@ def build_judge(spec: str | Mapping[str, Any] | Judge) -> Judge:
     if isinstance(spec, str):
         return _make(_known(spec))
     shown = f"judge {spec.get('name', spec.get('class_path'))!r}"
-    if unknown := [key for key in spec if key not in _KEYS]:
-        raise InputError(f"{shown}: unknown key {unknown[0]!r}{did_you_mean(str(unknown[0]), _KEYS)}")
+    known = (*_KEYS, *_arguments(spec))
+    if unknown := [key for key in spec if key not in known]:
+        raise InputError(f"{shown}: unknown key {unknown[0]!r}{did_you_mean(str(unknown[0]), known)}")
     if ("name" in spec) == ("class_path" in spec):
         raise InputError(f"{shown}: expected either the name of a known judge or a class_path, found {dict(spec)}")
     suites = checked_names(spec.get("suites"), shown)
@@ -71,7 +74,18 @@ def _named(spec: Mapping[str, Any]) -> dict[str, Any]:
     if "name" not in spec:
         return {}
     known = _known(spec["name"])
-    return known | {"init_args": known.get("init_args", {}) | (spec.get("init_args") or {})}
+    beside = {key: value for key, value in spec.items() if key not in _KEYS}
+    return known | {"init_args": known.get("init_args", {}) | beside | (spec.get("init_args") or {})}
+
+
+def _arguments(spec: Mapping[str, Any]) -> list[str]:
+    """The arguments of a known judge, which may stand beside its name."""
+    if "name" not in spec:
+        return []
+    import ptst_pl.judges
+
+    kind = getattr(ptst_pl.judges, _known(spec["name"])["class_path"].rpartition(".")[2])
+    return [name for name in inspect.signature(kind).parameters if name not in _KEYS]
 
 
 def _known(name: Any) -> dict[str, Any]:
