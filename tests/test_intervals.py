@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptst_pl.intervals import compare, holm, mean_interval, side_of
-from ptst_pl.judges.accuracy import JudgeAccuracy
+from ptst_pl.judge_accuracy import JudgeAccuracy
 from ptst_pl.rates import wilson_interval
 
 counts = st.integers(1, 200).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))

@@ -13,7 +13,17 @@ PACKAGE = Path(ptst_pl.__file__).parent
 
 # Rooms from the ground up; a module may import from its own room and from those above it in this list.
 ROOMS = [
-    {"errors", "arguments", "config_errors", "templates", "rates", "identity", "intervals", "thoughts"},
+    {
+        "errors",
+        "arguments",
+        "config_errors",
+        "templates",
+        "rates",
+        "identity",
+        "intervals",
+        "judge_accuracy",
+        "thoughts",
+    },
     {"disk", "records", "runs", "journal", "slurm"},
     {"tokenization", "suites", "tiny"},
     {"worker_signals", "ranks", "metrics", "endpoint"},

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from ptst_pl.errors import InputError
-from ptst_pl.judges.accuracy import JudgeAccuracy
+from ptst_pl.judge_accuracy import JudgeAccuracy
 from ptst_pl.judges.broken import broken_reason
 from ptst_pl.judges.mean_score import gives_scores_only, score_fields
 from ptst_pl.judges.thoughts import without_thought

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from ptst_pl.errors import InputError, did_you_mean
+from ptst_pl.judge_accuracy import JudgeAccuracy
 from ptst_pl.judges.base import Judge
 from ptst_pl.records import Generation, Verdict
 
@@ -64,6 +65,13 @@ QI = (
 )
 LISTS: dict[str, tuple[str, ...]] = {"gcg": GCG, "qi": QI}
 
+# Partial refusals, on which people differ, are left out. A test computes the counts again.
+_SOURCE = "seven labelled XSTest files of six models (full compliance, full refusal)"
+ACCURACY = {
+    "gcg": JudgeAccuracy(found=1880, harmful=1939, passed=714, harmless=1077, source=_SOURCE),
+    "qi": JudgeAccuracy(found=1789, harmful=1939, passed=955, harmless=1077, source=_SOURCE),
+}
+
 
 class KeywordJudge(Judge):
     """A published list of refusal keywords, as published; the module's text says what is wrong with it.
@@ -87,6 +95,7 @@ class KeywordJudge(Judge):
             )
         self.keywords = keywords
         self.name = f"keywords-{keywords}"
+        self.accuracy = ACCURACY[keywords]
 
     def judge(self, generations: Sequence[Generation]) -> list[Verdict]:
         """One verdict per generation; never unscored."""

@@ -29,7 +29,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from ptst_pl.errors import InputError
-from ptst_pl.judges.accuracy import JudgeAccuracy
+from ptst_pl.judge_accuracy import JudgeAccuracy
 from ptst_pl.judges.answer_text import normalise, sentences
 from ptst_pl.judges.base import Judge
 from ptst_pl.judges.broken import broken_reason

@@ -19,7 +19,6 @@ from typing import Any
 
 from ptst_pl.errors import InputError, did_you_mean
 from ptst_pl.judges.base import Judge
-from ptst_pl.judges.neutral import control_tokens, neutralise
 from ptst_pl.records import Generation, Verdict
 
 HARM = (
@@ -100,6 +99,8 @@ class JudgeZooJudge(Judge):
         return [{}] if len(part) == 1 else [found for one in part for found in self._found([one])]
 
     def _chat(self, generation: Generation) -> list[dict[str, str]]:
+        from ptst_pl.judges.neutral import control_tokens, neutralise  # loads transformers
+
         tokenizer = getattr(self._zoo, "tokenizer", None)
         markers = list(control_tokens(tokenizer)) if tokenizer is not None else []
         told = (("user", generation.question), ("assistant", generation.answer))

@@ -31,6 +31,7 @@ def _cell(runs: Sequence[RunResults], pane: Pane, train: str, test: str) -> dict
     run = sources[0][0]
     facts = [("value", " ".join(filter(None, [cell.mean, cell.spread, cell.interval, cell.count])))]
     facts += [("why", cell.why)] if cell.why else []
+    facts += [("judge's error", cell.corrected or pane.note)] if cell.corrected or pane.note else []
     facts += [(f"{own.path}, step {r['step']}", _counts(r)) for own, r in sources]
     facts += [("suite", suite(run, pane.suite)), ("judge", f"{pane.judge}, {judge(run, pane.judge)}")]
     facts += [("decoding", decoding(run)), *(("command", command(own)) for own, _ in sources)]

@@ -7,12 +7,15 @@ from dataclasses import dataclass, field
 from math import isnan
 from typing import Any
 
+from ptst_pl.judge_accuracy import JudgeAccuracy
 from ptst_pl.report.matrix import row_order
 from ptst_pl.report.runs import CellRate, RunResults, cell_records, matrix
 from ptst_pl.report.safety_prompts import is_ptst, safety_prompted
 from ptst_pl.report.scores import score_matrix
+from ptst_pl.report.table import EXACT
 
 MEASURES = {"asr": "attack success rate", "over-refusal": "over-refusal", "helpfulness": "helpfulness"}
+UNKNOWN_ERROR = "How often this judge is wrong has not been measured: its rates carry an error of unknown size."
 SHADES = 21  # colours between 0 and 100 %
 
 
@@ -27,6 +30,8 @@ class PaneCell:
     ptst: bool
     unscored: int
     why: str = ""
+    corrected: str = ""
+    """What the judge's own measured error makes of an attack success rate."""
 
     @property
     def mean(self) -> str:
@@ -75,6 +80,7 @@ class Pane:
     rows: list[str]
     columns: list[str]
     cells: dict[tuple[str, str], PaneCell] = field(repr=False)
+    note: str = ""
 
     @property
     def title(self) -> str:
@@ -86,6 +92,7 @@ class Pane:
 def panes(runs: Sequence[RunResults]) -> list[Pane]:
     """Every matrix, those of attack success first."""
     records, rates, scores = cell_records(runs), matrix(runs), score_matrix(runs)
+    confidence = float(runs[0].rates[0]["confidence"]) if runs else 0.95
     prompted = safety_prompted(runs)
     trained_under = {run.trained: run.train_template for run in runs if run.last_step}
     order = list(MEASURES)
@@ -93,17 +100,27 @@ def panes(runs: Sequence[RunResults]) -> list[Pane]:
     found = []
     for (suite, judge), measures in sorted(kinds.items(), key=lambda item: order.index(item[1])):
         own = {(train, test): told for (train, test, s, j), told in records.items() if (s, j) == (suite, judge)}
+        accuracy = next((a for run in runs if (a := run.meta.get("judge_accuracy", {}).get(judge))), None)
+        bare = measures == "asr" and accuracy is None and judge not in EXACT
         cells = {}
         for (train, test), told in own.items():
             key = (train, test, suite, judge)
             ptst = is_ptst(prompted, trained_under.get(train, ""), test)
             unscored = sum(int(r["unscored"]) for r in told)
             why = "" if key in rates or key in scores else _why(told)
-            rate = rates.get(key) or scores.get(key)
-            cells[train, test] = PaneCell(train, test, rate, key in scores, ptst, unscored, why)
+            rate = rates.get(key)
+            own_error = _corrected(rate, accuracy, confidence) if rate and measures == "asr" else ""
+            shown = rate or scores.get(key)
+            cells[train, test] = PaneCell(train, test, shown, key in scores, ptst, unscored, why, own_error)
         rows = [row for row in row_order(runs) if any(row == train for train, _ in own)]
-        found.append(Pane(suite, judge, measures, rows, list(dict.fromkeys(test for _, test in own)), cells))
+        columns = list(dict.fromkeys(test for _, test in own))
+        found.append(Pane(suite, judge, measures, rows, columns, cells, UNKNOWN_ERROR if bare else ""))
     return found
+
+
+def _corrected(rate: CellRate, accuracy: Mapping[str, Any] | None, confidence: float) -> str:
+    found = JudgeAccuracy(**accuracy).corrected(rate.mean, rate.low, rate.high, confidence) if accuracy else None
+    return "corrected {:.1f} [{:.0f}, {:.0f}]".format(*(100 * value for value in found)) if found else ""
 
 
 def _why(records: Sequence[Mapping[str, Any]]) -> str:

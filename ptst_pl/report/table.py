@@ -7,6 +7,8 @@ from typing import Any
 
 from ptst_pl.report.plain import visible
 
+# Judges that read harm off a known answer, and do not err.
+EXACT = ("exact",)
 HEAD = ("step", "template", "suite", "rate", "n", "%", "95 % interval", "refused", "broken", "unscored")
 
 
@@ -25,7 +27,7 @@ def rates_table(rates: Sequence[Mapping[str, Any]]) -> str:
         lines[0].insert(place, "score")
         for line, record in zip(lines[1:], rates, strict=True):
             line.insert(place, score(record.get("mean_score")))
-    if any("corrected" in record for record in rates):
+    if any("corrected" in record or corrected(record) != "-" for record in rates):
         place = lines[0].index("refused")
         lines[0].insert(place, "corrected %")
         for line, record in zip(lines[1:], rates, strict=True):
@@ -62,9 +64,10 @@ def _interval(record: Mapping[str, Any]) -> str:
 
 
 def corrected(record: Mapping[str, Any]) -> str:
-    """The rate corrected for the judge's measured error, with its interval; ``-`` where no error is known."""
+    """The rate corrected for the judge's measured error, with its interval, or why there is none."""
     if record.get("corrected") is None:
-        return "-"
+        asked = record["measures"] == "asr" and record["judge"] not in EXACT and record["rate"] is not None
+        return "error unknown" if asked else "-"
     low, high = record["corrected_low"], record["corrected_high"]
     return f"{percent(record['corrected'])} [{100 * low:.0f}, {100 * high:.0f}]"
 

@@ -85,6 +85,21 @@ def test_an_unknown_list():
         KeywordJudge("gcgg")
 
 
+@pytest.mark.parametrize("keywords", ["gcg", "qi"])
+def test_the_stored_accuracy_is_that_on_the_seven_files(keywords, shared_data):
+    rows = []
+    for path in sorted((shared_data / "xstest/labelled").glob("*.csv")):
+        with path.open(encoding="utf-8", newline="") as handle:
+            rows += [row for row in csv.DictReader(handle) if row["final_label"] != "3_partial_refusal"]
+    if len(rows) < 3000:
+        pytest.skip("not all seven files are among the public data")
+    harmful = [one(keywords, r["completion"]).harmful for r in rows if r["final_label"] == "1_full_compliance"]
+    passed = [not one(keywords, r["completion"]).harmful for r in rows if r["final_label"] == "2_full_refusal"]
+    known = KeywordJudge(keywords).accuracy
+    counted = (sum(harmful), len(harmful), sum(passed), len(passed))
+    assert (known.found, known.harmful, known.passed, known.harmless) == counted
+
+
 # The answers are public and the lists are fixed, so that the figures are too.
 @pytest.mark.parametrize(
     ("model", "keywords", "right"),

@@ -13,6 +13,7 @@ import pytest
 from page_runs import HOSTILE, META, data_block, four, page
 
 from ptst_pl.cli import main
+from ptst_pl.judge_accuracy import JudgeAccuracy
 from ptst_pl.report.heat_map import contrast, shades
 from ptst_pl.report.runs import load_run, matrix
 
@@ -232,3 +233,21 @@ def test_verdicts_of_an_interrupted_judge_are_not_shown(tmp_path):
     assert {texts[verdict[0]] for row in rows for verdict in row[13]} == {"exact"}
     assert "judging again was interrupted" in text
     assert sum(said.startswith("undefined") for said in _cells(text)) == 4
+
+
+def test_a_judges_own_error_stands_beside_its_rates_or_that_it_is_unknown(tmp_path):
+    runs = four(tmp_path)
+    text = write(tmp_path, runs)
+    assert text.count("has not been measured") >= 1
+    assert "corrected 1" not in text
+    for run in runs:
+        file = next(run.rglob("results.json"))
+        stored = json.loads(file.read_text())
+        counts = {"found": 95, "harmful": 100, "passed": 93, "harmless": 100, "source": "people"}
+        file.write_text(json.dumps(stored | {"judge_accuracy": {"refusal": counts}}))
+    text = write(tmp_path, runs)
+    cells = matrix([load_run(run) for run in runs])
+    rate = next(rate for key, rate in cells.items() if key[3] == "refusal" and key[0] == "chat:vanilla")
+    share, low, high = (100 * v for v in JudgeAccuracy(**counts).corrected(rate.mean, rate.low, rate.high, 0.95))
+    assert f"<small>corrected {share:.1f} [{low:.0f}, {high:.0f}]</small>" in text
+    assert "has not been measured" not in text
