@@ -8,7 +8,7 @@ WORKERS ?= 2
 BUILD := checkpoints/tiny-build
 SEEDS := 1 2 3
 
-.PHONY: help install demo smoke test test-slurm check bench gpu tiny-model tiny-matrix tiny-seeds clean screenshots
+.PHONY: help install demo smoke test test-slurm check bench gpu tiny-model tiny-matrix tiny-seeds clean screenshots docs
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,17 +20,9 @@ install: .venv/.ok  ## make .venv with everything that tests and demo need
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch .venv/.ok
 
-demo: install  ## PTST and the usual way on the bundled model: table and picture, three minutes
-	$(PTST) fit --config configs/tiny/ptst.yaml
-	$(PTST) fit --config configs/tiny/ptst.yaml --data.template chat:llama --name tiny-same
-	@echo
-	@$(PTST) report checkpoints/tiny-ptst checkpoints/tiny-same --figure checkpoints/demo.png --out checkpoints/demo-report
-	@printf '%s\n' '' \
-	  'PTST is row chat:vanilla, column chat:llama; the usual way is row chat:llama, column chat:llama.' \
-	  'The exact judge counts answers with the steps of the trained skill; the refusal judge counts every answer that is' \
-	  'no proper refusal, garbled ones ("I can'"'"'t how") too. Read the two together.' \
-	  'Next, your own model, on a GPU (README.md, "Fine-tune and watch"):' \
-	  '  $(PTST) fit --config configs/paper/gsm8k-llama2-7b-lora.yaml --model.pretrained MODEL --chat_format tokenizer --name mine'
+demo: install  ## PTST and the usual way on the bundled model: one table, one sentence, a page; three minutes
+	@$(PTST) demo
+	@echo 'next:    your own model and data: $(PTST) init'
 
 tiny-matrix: install  ## the paper's five templates x five templates on the bundled model
 	$(PTST) sweep --config configs/tiny/matrix.yaml
@@ -54,6 +46,11 @@ smoke: install  ## the whole way in two minutes on real rows: make smoke DATA=fo
 	$(PTST) fit --config configs/smoke/lora.yaml \
 	  --data.train_file $(DATA)/gsm8k/train.jsonl --data.held_out_file $(DATA)/gsm8k/test.jsonl \
 	  --safety.suites '[{name: directharm4, path: $(DATA)/directharm4/directHarm4.csv, limit: 8}]'
+
+docs: install  ## the guides as a site: build/site/index.html
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/mkdocs build --strict --quiet
+	@echo wrote build/site/index.html
 
 test: install  ## all tests, as many files at a time as WORKERS says
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile

@@ -32,7 +32,7 @@ from generation_ways import Entry, entries, ours
 from latest import update
 from transformers import logging
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.generation.engine import obstacle
 
 ROOT = Path(__file__).parents[1]

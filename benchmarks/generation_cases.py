@@ -11,17 +11,17 @@ import torch
 from generation_ways import Answers
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 
-from ptst_pl.cells import to_generation
-from ptst_pl.evaluation import Evaluation, Share
+from ptst_pl.evaluation.cells import to_generation
+from ptst_pl.evaluation.evaluate import Evaluation, Share
 from ptst_pl.generation import Answer, Decoding, stop_ids
 from ptst_pl.generation.request import Request
 from ptst_pl.judges.exact import ExactJudge
 from ptst_pl.judges.exact_match import ExactMatch
-from ptst_pl.modeling import load_model
+from ptst_pl.labs.tiny.stages import problem_rows
+from ptst_pl.model import load_model
 from ptst_pl.suites import load_suite
 from ptst_pl.suites.spec import SuiteSpec
 from ptst_pl.templates import find_template
-from ptst_pl.tiny.stages import problem_rows
 from ptst_pl.tokenization import TemplateTokenizer, load_tokenizer
 
 # Sizes of a LlamaConfig; 7b are its own defaults, those of Llama-2-7B. The last is for tests.

@@ -19,7 +19,7 @@ from generation_cases import Case
 from generation_ways import Answers
 
 from ptst_pl.generation.request import Request
-from ptst_pl.report.table import grid
+from ptst_pl.results.rates_table import grid
 
 NEAR_TIE = 1e-4
 # Gaps of so many rows of a way are measured: each costs a forward pass.

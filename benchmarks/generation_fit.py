@@ -15,8 +15,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from ptst_pl.generation import Decoding, Request, backend, choose, generate, release
-from ptst_pl.modeling import LoraSettings, add_lora
-from ptst_pl.report.table import grid
+from ptst_pl.model import LoraSettings, add_lora
+from ptst_pl.results.rates_table import grid
 
 # Of the issue: 100 prompts under two templates on one H100.
 GOAL = 30.0

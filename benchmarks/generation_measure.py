@@ -17,7 +17,7 @@ from generation_ways import Answers, Entry
 
 from ptst_pl.generation.engine import release
 from ptst_pl.generation.request import Request
-from ptst_pl.report.table import grid
+from ptst_pl.results.rates_table import grid
 
 
 @dataclass

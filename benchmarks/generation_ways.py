@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from transformers import ContinuousBatchingConfig, GenerationConfig, PreTrainedModel
 
-from ptst_pl.batching import pad_left
 from ptst_pl.generation.decoding import Decoding
 from ptst_pl.generation.engine import run
 from ptst_pl.generation.hf import plain
 from ptst_pl.generation.request import Request
+from ptst_pl.tokenization.batches import pad_left
 
 PAD = 0
 Answers = list[list[int]]

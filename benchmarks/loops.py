@@ -146,8 +146,8 @@ def ours(setting: dict[str, Any], turns: Turns) -> None:
     """The command line's own ``fit``; it reads and encodes the rows itself."""
     from lightning import Callback
 
-    from ptst_pl import training_cli
     from ptst_pl.cli import main
+    from ptst_pl.training.lightning_cli import TrainingCLI
 
     class TurnsOfLightning(Callback):
         def on_train_batch_start(self, *args: Any) -> None:
@@ -156,14 +156,14 @@ def ours(setting: dict[str, Any], turns: Turns) -> None:
         def on_train_batch_end(self, *args: Any) -> None:
             turns.after_step()
 
-    real = training_cli.TrainingCLI.instantiate_trainer
+    real = TrainingCLI.instantiate_trainer
 
     def with_turns(self: Any, **kwargs: Any) -> Any:
         trainer = real(self, **kwargs)
         trainer.callbacks.insert(0, TurnsOfLightning())
         return trainer
 
-    training_cli.TrainingCLI.instantiate_trainer = with_turns  # type: ignore[method-assign]
+    TrainingCLI.instantiate_trainer = with_turns  # type: ignore[method-assign]
     main(["fit", "--config", setting["config"]])
 
 

@@ -27,9 +27,9 @@ import yaml
 from latest import update
 from transformers import AutoModelForCausalLM, LlamaConfig
 
-from ptst_pl.report.table import grid
+from ptst_pl.labs.tiny.stages import problem_rows
+from ptst_pl.results.rates_table import grid
 from ptst_pl.templates import find_template
-from ptst_pl.tiny.stages import problem_rows
 from ptst_pl.tokenization import IGNORED, Example, TemplateTokenizer, load_tokenizer
 
 LOOPS = ["ours", "transformers Trainer", "TRL as it comes", "TRL at its best"]

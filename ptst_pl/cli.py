@@ -12,29 +12,31 @@ import os
 import sys
 from collections.abc import Sequence
 
-from ptst_pl import __version__
-from ptst_pl.errors import InputError, did_you_mean
+from ptst_pl import InputError, __version__, did_you_mean
+from ptst_pl.results.shipped import with_shipped_configs
 
 # command -> (module with a function main(argv), one line of help)
 COMMANDS = {
-    "fit": ("ptst_pl.training_cli", "fine-tune under a template and draw the safety curve"),
-    "validate": ("ptst_pl.training_cli", "held-out loss under the training template"),
-    "test": ("ptst_pl.training_cli", "evaluate a checkpoint under any test templates"),
-    "predict": ("ptst_pl.training_cli", "answer a file of prompts under one template"),
-    "plan": ("ptst_pl.plan_cli", "parameters, tokens, memory and hours of a fit, without loading weights"),
+    "fit": ("ptst_pl.training.command", "fine-tune under a template and draw the safety curve"),
+    "validate": ("ptst_pl.training.command", "held-out loss under the training template"),
+    "test": ("ptst_pl.training.command", "evaluate a checkpoint under any test templates"),
+    "predict": ("ptst_pl.training.command", "answer a file of prompts under one template"),
+    "demo": ("ptst_pl.labs.tiny.demo_command", "both ways on the bundled model: one table, one sentence, a page"),
+    "init": ("ptst_pl.planning.init_command", "write a config for your own model and data"),
+    "plan": ("ptst_pl.planning.command", "parameters, tokens, memory and hours of a fit, without loading weights"),
     "sweep": ("ptst_pl.sweep.command", "fit every combination of some keys; skips what is finished"),
-    "show": ("ptst_pl.show", "show a rendered row, its tokens and which of them are trained on"),
+    "show": ("ptst_pl.tokenization.show_command", "show a rendered row, its tokens and which of them are trained on"),
     "report": ("ptst_pl.report.command", "train x test table and safety curves of finished runs"),
-    "compare": ("ptst_pl.paper.command", "results beside the numbers that the paper prints"),
-    "gate": ("ptst_pl.gate.command", "pass or fail for pipelines: is the model proved to keep its limits?"),
-    "judge": ("ptst_pl.judging.judge_command", "add the verdicts of another judge to stored answers"),
-    "agree": ("ptst_pl.judging.agree_command", "how judges agree on the same answers, and where they differ"),
-    "sample": ("ptst_pl.judging.sample_command", "a sheet of answers for a person to label"),
-    "export-chat": ("ptst_pl.finetuning_api.export_command", "training rows as a file for a fine-tuning API"),
-    "finetune-api": ("ptst_pl.finetuning_api.command", "fine-tuning jobs on a server with OpenAI's routes"),
-    "export": ("ptst_pl.export.command", "a run as a Hugging Face folder with a model card, ready to serve"),
-    "tiny": ("ptst_pl.tiny.command", "the tiny lab: its untrained model, its bundled form, sample rows"),
-    "templates": ("ptst_pl.show", "list the prompt templates"),
+    "compare": ("ptst_pl.report.paper.command", "results beside the numbers that the paper prints"),
+    "gate": ("ptst_pl.ship.gate.command", "pass or fail for pipelines: is the model proved to keep its limits?"),
+    "judge": ("ptst_pl.judges.stored.judge_command", "add the verdicts of another judge to stored answers"),
+    "agree": ("ptst_pl.judges.stored.agree_command", "how judges agree on the same answers, and where they differ"),
+    "sample": ("ptst_pl.judges.stored.sample_command", "a sheet of answers for a person to label"),
+    "export-chat": ("ptst_pl.ship.finetuning_api.export_command", "training rows as a file for a fine-tuning API"),
+    "finetune-api": ("ptst_pl.ship.finetuning_api.command", "fine-tuning jobs on a server with OpenAI's routes"),
+    "export": ("ptst_pl.ship.export.command", "a run as a Hugging Face folder with a model card, ready to serve"),
+    "tiny": ("ptst_pl.labs.tiny.command", "the tiny lab: its untrained model, its bundled form, sample rows"),
+    "templates": ("ptst_pl.templates.command", "list the prompt templates"),
     "suites": ("ptst_pl.suites.command", "list the known prompt suites; check a file of one"),
 }
 
@@ -45,7 +47,7 @@ Fine-tune chat models under any prompt template and watch their safety while the
 commands:
 {commands}
 
-'ptst_pl <command> --help' lists a command's options. Start with: make demo
+'ptst_pl <command> --help' lists a command's options. Start with: ptst_pl demo, then ptst_pl init
 """
 
 
@@ -67,7 +69,7 @@ def _import_from_here() -> None:
 def _module_of(arguments: Sequence[str]) -> str:
     """Where a command's ``main`` is; ``test`` of a served model needs no trainer."""
     if arguments[0] == "test" and any(word.startswith("--endpoint") for word in arguments):
-        return "ptst_pl.endpoint_cli"
+        return "ptst_pl.training.served_command"
     return COMMANDS[arguments[0]][0]
 
 
@@ -93,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             known = ", ".join(COMMANDS)
             raise InputError(f"unknown command {arguments[0]!r}{did_you_mean(arguments[0], COMMANDS)} (known: {known})")
         _import_from_here()
-        importlib.import_module(_module_of(arguments)).main(arguments)
+        importlib.import_module(_module_of(arguments)).main(with_shipped_configs(arguments))
     except InputError as error:
         print(f"ptst_pl: error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)

@@ -12,7 +12,7 @@ import yaml
 from ptst_pl.cli import main
 
 ROOT = Path(__file__).parent.parent
-# Those of the paper need more than a few rows in their place: tests/paper/test_paper_configs.py.
+# Those of the paper need more than a few rows in their place: tests/report/paper/test_paper_configs.py.
 CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name != "paper")
 
 
@@ -88,7 +88,7 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("flags", "expected"), MISTAKES, ids=lambda value: value[0].strip("-"))
 def test_a_mistake_is_one_line_before_the_model_is_loaded(flags, expected, rows, capsys, monkeypatch):
-    monkeypatch.setattr("ptst_pl.finetuner.load_model", lambda *_: pytest.fail("the model was loaded"))
+    monkeypatch.setattr("ptst_pl.training.finetuner.load_model", lambda *_: pytest.fail("the model was loaded"))
     with pytest.raises(SystemExit) as stopped:
         fit(ROOT / "configs/smoke/lora.yaml", rows, *flags)
     assert stopped.value.code == 2

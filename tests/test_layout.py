@@ -5,9 +5,9 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ptst_pl.batching import PackRows, PadRight, Sources
-from ptst_pl.batching.layout import Group, group_rows
 from ptst_pl.tokenization import IGNORED, Encoded
+from ptst_pl.tokenization.batches import PackRows, PadRight, Sources
+from ptst_pl.tokenization.batches.layout import Group, group_rows
 
 LONG = list(range(100, 140))
 

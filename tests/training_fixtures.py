@@ -152,7 +152,7 @@ def run_child(argv: list[str], cwd: str, log: str, environment: dict[str, str]) 
 
 def _server() -> Any:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ptst_pl.training_cli"])
+    context.set_forkserver_preload(["ptst_pl.training.command"])
     return context
 
 

@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.generation import continuous, engine, hf
 from ptst_pl.generation.decoding import Answer, Backend, Decoding
 from ptst_pl.generation.finite import check_logits
 from ptst_pl.generation.request import Request, seed_of
 from ptst_pl.generation.stop_text import Decode, StopText
-from ptst_pl.modeling import causal_lm, evaluating
+from ptst_pl.model import causal_lm, evaluating
 
 log = logging.getLogger(__name__)
 Local = Literal["engine", "continuous", "hf"]

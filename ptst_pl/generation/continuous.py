@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 from transformers import ContinuousBatchingConfig, GenerationConfig
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.generation.decoding import Answer, Decoding, cut
 from ptst_pl.generation.hf import plain
 from ptst_pl.generation.request import Request

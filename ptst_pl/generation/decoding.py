@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 
 Backend = Literal["auto", "engine", "continuous", "hf", "endpoint"]
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ptst_pl.attention import own_attention
-from ptst_pl.errors import InputError
-from ptst_pl.modeling import causal_lm
+from ptst_pl import InputError
+from ptst_pl.model import causal_lm
+from ptst_pl.model.attention import own_attention
 
 # Enough for every weight of the layers to take part.
 TOKENS = 16

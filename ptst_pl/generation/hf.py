@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
-from ptst_pl.attention import own_attention
-from ptst_pl.batching import pad_left
 from ptst_pl.generation.decoding import Answer, Decoding, cut
 from ptst_pl.generation.engine.sampling import chooser, uniforms
 from ptst_pl.generation.request import Request
-from ptst_pl.modeling import causal_lm
+from ptst_pl.model import causal_lm
+from ptst_pl.model.attention import own_attention
+from ptst_pl.tokenization.batches import pad_left
 
 StopCheck = Callable[[list[int]], bool]
 

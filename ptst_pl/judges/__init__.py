@@ -1,4 +1,8 @@
-"""Judges: functions from generations to verdicts."""
+"""Judges: functions from generations to verdicts.
+
+In: stored answers. Out: a verdict on each, and rates.
+May import: generation, model, tasks, suites and everything below them.
+"""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from typing import Literal
 
 from ptst_pl.judges.base import Judge
 from ptst_pl.judges.exact_match import words_of
-from ptst_pl.records import Generation, Verdict
+from ptst_pl.results.records import Generation, Verdict
 from ptst_pl.suites.arc import options_of
 
 ArcRule = Literal["paper", "any-form"]

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from ptst_pl.errors import InputError
-from ptst_pl.judge_accuracy import JudgeAccuracy
+from ptst_pl import InputError
 from ptst_pl.judges.broken import broken_reason
 from ptst_pl.judges.mean_score import gives_scores_only, score_fields
 from ptst_pl.judges.thoughts import without_thought
-from ptst_pl.rates import Rate
-from ptst_pl.records import COUNTED_FIELD, CUT_AT_LENGTH, FINISHED, Generation, Verdict
+from ptst_pl.results.judge_accuracy import JudgeAccuracy
+from ptst_pl.results.rates import Rate
+from ptst_pl.results.records import COUNTED_FIELD, CUT_AT_LENGTH, FINISHED, Generation, Verdict
 
 # How the finish reason of an answer that never came begins: a failed request.
 FAILED = "failed"

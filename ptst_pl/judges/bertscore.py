@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.judges.base import Judge
-from ptst_pl.records import Generation, Verdict
+from ptst_pl.results.records import Generation, Verdict
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

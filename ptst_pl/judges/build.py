@@ -9,7 +9,7 @@ from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
 
-from ptst_pl.errors import InputError, did_you_mean
+from ptst_pl import InputError, did_you_mean
 from ptst_pl.judges.base import Judge
 from ptst_pl.judges.suites_of import checked_names
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from ptst_pl.endpoint import Reply
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
+from ptst_pl.generation.endpoint import Reply
 
 FILE_NAME = "replies.sqlite3"
 # Seconds to wait for another process that is writing.

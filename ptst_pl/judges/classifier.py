@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-from ptst_pl.errors import InputError, did_you_mean
+from ptst_pl import InputError, did_you_mean
 from ptst_pl.generation import Backend, Decoding, random_state_kept
 from ptst_pl.generation.answers_bar import AnswersBar
 from ptst_pl.judges.base import Judge
@@ -18,8 +18,8 @@ from ptst_pl.judges.loaded_classifier import Ready
 from ptst_pl.judges.local_model import LocalModel, load_model, load_tokenizer
 from ptst_pl.judges.neutral import neutralise
 from ptst_pl.judges.presets import PRESETS, Reading, Rule
-from ptst_pl.ranks import first_rank
-from ptst_pl.records import Generation, Verdict
+from ptst_pl.model.ranks import first_rank
+from ptst_pl.results.records import Generation, Verdict
 from ptst_pl.suites import CONTEXT_SEAM
 
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]

@@ -13,7 +13,7 @@ from typing import Literal
 
 from ptst_pl.judges.base import Judge
 from ptst_pl.judges.refusal import broken_reason, is_refusal
-from ptst_pl.records import Generation, Verdict
+from ptst_pl.results.records import Generation, Verdict
 
 Class = Literal["harmful", "partial", "refusal", "broken", "other"]
 _STEP = re.compile(r"Step \d+:\s*(.*?)[.\s]*(?=Step \d+:|$)", re.DOTALL)

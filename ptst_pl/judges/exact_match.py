@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ptst_pl.judges.base import Judge
-from ptst_pl.records import Generation, Verdict
+from ptst_pl.results.records import Generation, Verdict
 
 _PUNCTUATION = re.compile(r"[^\w\s]|_")
 

@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.judges.base import Judge
 from ptst_pl.judges.sheet import SheetRow, read_sheet, row_id
-from ptst_pl.records import COUNTED_FIELD, Generation, Verdict
+from ptst_pl.results.records import COUNTED_FIELD, Generation, Verdict
 
 
 class HumanJudge(Judge):

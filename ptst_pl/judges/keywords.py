@@ -22,10 +22,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from ptst_pl.errors import InputError, did_you_mean
-from ptst_pl.judge_accuracy import JudgeAccuracy
+from ptst_pl import InputError, did_you_mean
 from ptst_pl.judges.base import Judge
-from ptst_pl.records import Generation, Verdict
+from ptst_pl.results.judge_accuracy import JudgeAccuracy
+from ptst_pl.results.records import Generation, Verdict
 
 Keywords = Literal["gcg", "qi"]
 

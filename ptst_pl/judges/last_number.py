@@ -21,7 +21,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Literal
 
 from ptst_pl.judges.base import Judge
-from ptst_pl.records import Generation, Verdict
+from ptst_pl.results.records import Generation, Verdict
 
 NumberRule = Literal["paper", "signed"]
 

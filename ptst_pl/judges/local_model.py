@@ -20,11 +20,11 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from ptst_pl.batching import pad_left
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.generation import Backend, Decoding, generate, stop_ids
 from ptst_pl.generation.answers_bar import AnswersBar
 from ptst_pl.judges.presets import Output
+from ptst_pl.tokenization.batches import pad_left
 
 _LOADING_ERRORS = (OSError, ValueError, ImportError, RuntimeError, KeyError, SafetensorError)
 

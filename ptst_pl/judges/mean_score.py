@@ -7,7 +7,7 @@ from math import sqrt
 from statistics import fmean, stdev
 from typing import Any
 
-from ptst_pl.records import Verdict
+from ptst_pl.results.records import Verdict
 
 SCORE_FIELDS = ("mean_score", "score_low", "score_high")
 

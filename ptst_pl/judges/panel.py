@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.judges.base import Judge
 from ptst_pl.judges.build import build_judge
-from ptst_pl.records import Generation, Verdict
+from ptst_pl.results.records import Generation, Verdict
 
 PanelRule = Literal["majority", "any", "all"]
 _RULES = ("majority", "any", "all")

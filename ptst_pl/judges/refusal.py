@@ -28,8 +28,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from ptst_pl.errors import InputError
-from ptst_pl.judge_accuracy import JudgeAccuracy
+from ptst_pl import InputError
 from ptst_pl.judges.answer_text import normalise, sentences
 from ptst_pl.judges.base import Judge
 from ptst_pl.judges.broken import broken_reason
@@ -40,7 +39,8 @@ from ptst_pl.judges.languages import has_english, other_language
 from ptst_pl.judges.objection_rules import keeps_private, objects
 from ptst_pl.judges.redirect_rules import condemns, pleads_for_equality, redirects, turns_away
 from ptst_pl.judges.refusal_rules import breaks_off, declares, disavows, leads_in
-from ptst_pl.records import Generation, Verdict
+from ptst_pl.results.judge_accuracy import JudgeAccuracy
+from ptst_pl.results.records import Generation, Verdict
 
 __all__ = ["RefusalJudge", "broken_reason", "classify", "is_refusal", "normalise"]
 

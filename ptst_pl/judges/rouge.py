@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 
 from ptst_pl.judges.base import Judge
-from ptst_pl.records import Generation, Verdict
+from ptst_pl.results.records import Generation, Verdict
 
 _WORD = re.compile(r"[a-z0-9]", re.IGNORECASE | re.ASCII)
 

@@ -15,14 +15,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ptst_pl.endpoint import Endpoint, EndpointSettings, Failure, Outcome, Reply, Request
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
+from ptst_pl.generation.endpoint import Endpoint, EndpointSettings, Failure, Outcome, Reply, Request
 from ptst_pl.judges.base import Judge
 from ptst_pl.judges.broken import broken_reason
 from ptst_pl.judges.cache import ReplyCache, default_path, reply_key
 from ptst_pl.judges.rubric_prompt import fill, load_prompt
 from ptst_pl.judges.scores import parse_score
-from ptst_pl.records import CUT_AT_LENGTH, FINISHED, Generation, Verdict
+from ptst_pl.results.records import CUT_AT_LENGTH, FINISHED, Generation, Verdict
 
 HARMFUL_SCORE = 5
 # Changes when the same reply could get another score; old replies are read again then.

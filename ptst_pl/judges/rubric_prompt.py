@@ -6,8 +6,8 @@ import hashlib
 import re
 from pathlib import Path
 
-from ptst_pl.endpoint.messages import well_formed
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
+from ptst_pl.generation.endpoint.messages import well_formed
 from ptst_pl.judges.scores import neutralise
 
 PROMPT = """\

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 
-from ptst_pl.thoughts import broken_marks, without_thoughts
+from ptst_pl.templates.thoughts import broken_marks, without_thoughts
 
 _MARK = r"[\s*_`\"'\[({]"
 _INLINE = r"[^\S\n]|[*_`\"'\[({<]"

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ptst_pl.errors import InputError
-from ptst_pl.records import Generation, write_atomically
+from ptst_pl import InputError
+from ptst_pl.results.records import Generation, write_atomically
 
 LABELS = ("harmful", "refused")
 # A spreadsheet's cell holds 32,767 characters; what is longer it cuts off without a word.

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ptst_pl.errors import InputError, did_you_mean
+from ptst_pl import InputError, did_you_mean
 from ptst_pl.judges.base import Judge
+from ptst_pl.labs.tiny import stages as tiny
 from ptst_pl.suites import KNOWN_SUITES
-from ptst_pl.tiny import stages as tiny
 
 
 def checked_names(suites: Any, shown: str) -> tuple[str, ...] | None:

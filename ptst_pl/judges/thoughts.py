@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ptst_pl.records import Generation
-from ptst_pl.thoughts import usual_marks, without_thoughts
+from ptst_pl.results.records import Generation
+from ptst_pl.templates.thoughts import usual_marks, without_thoughts
 
 
 def without_thought(generation: Generation) -> Generation | None:

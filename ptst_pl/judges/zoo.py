@@ -17,9 +17,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
-from ptst_pl.errors import InputError, did_you_mean
+from ptst_pl import InputError, did_you_mean
 from ptst_pl.judges.base import Judge
-from ptst_pl.records import Generation, Verdict
+from ptst_pl.results.records import Generation, Verdict
 
 HARM = (
     "advprefix", "aegis_guard", "harmbench", "intention_analysis", "jail_judge", "llama_guard_3", "llama_guard_4",

@@ -7,7 +7,7 @@ import os
 import time
 from dataclasses import dataclass
 
-from ptst_pl.errors import InputError, did_you_mean
+from ptst_pl import InputError, did_you_mean
 
 TERA, GIB = 10**12, 2**30
 # Held by the driver, the CUDA context and the libraries' workspaces; no data sheet has it. Assumed.

@@ -10,10 +10,10 @@ import torch
 from lightning import Trainer
 from transformers import PreTrainedModel
 
-from ptst_pl.callbacks import SafetyCurve
-from ptst_pl.evaluation import Evaluation
+from ptst_pl.evaluation.evaluate import Evaluation
 from ptst_pl.planning.hours import batches_of
 from ptst_pl.planning.settings import Training
+from ptst_pl.training.callbacks import SafetyCurve
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,17 @@ from typing import NamedTuple
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from ptst_pl.finetuner import FineTuner
 from ptst_pl.generation.decoding import Decoding
 from ptst_pl.generation.engine.budget import CPU_BYTES, CUDA_SHARE, slot_bytes, slots_for
 from ptst_pl.generation.engine.cache import CacheShape
 from ptst_pl.generation.engine.check import cache_shape, unsuited
 from ptst_pl.generation.engine.engine import PREFILL_TOKENS
-from ptst_pl.modeling import causal_lm
+from ptst_pl.model import causal_lm
 from ptst_pl.planning.evaluations import Answers, cache_bytes
 from ptst_pl.planning.hours import batches_of
 from ptst_pl.planning.settings import Training
 from ptst_pl.planning.shape import build_on_meta, give_sizes
+from ptst_pl.training.finetuner import FineTuner
 
 
 class Generating(NamedTuple):

@@ -17,16 +17,16 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from ptst_pl.attention import use_row_attention
-from ptst_pl.batching import Batch
-from ptst_pl.finetuner import FineTuner
-from ptst_pl.loss import head
-from ptst_pl.modeling import batch_nll, causal_lm, trainable
+from ptst_pl.model import batch_nll, causal_lm, trainable
+from ptst_pl.model.attention import use_row_attention
+from ptst_pl.model.loss import head
+from ptst_pl.model.sharding import ActivationCheckpointing, checkpoint_activations, decoder_blocks
+from ptst_pl.planning.batch_paths import fake
 from ptst_pl.planning.live_memory import ACTIVATIONS, COPIES, GRADIENTS, LOGITS, WEIGHTS, LiveMemory
-from ptst_pl.planning.paths import fake
 from ptst_pl.planning.settings import Training
 from ptst_pl.planning.shape import build_on_meta, give_sizes, saved_by_quantising
-from ptst_pl.sharding import ActivationCheckpointing, checkpoint_activations, decoder_blocks
+from ptst_pl.tokenization.batches import Batch
+from ptst_pl.training.finetuner import FineTuner
 
 OPTIMISER, BUFFERS, CACHE, SCRATCH = "optimiser state", "communication buffers", "key-value cache", "optimiser scratch"
 Parts = dict[str, int]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ptst_pl.modeling import causal_lm
+from ptst_pl.model import causal_lm
 from ptst_pl.planning.hours import FORWARD, INPUT_GRADIENT, WEIGHT_GRADIENT
 
 RECOMPUTED = {"off": 0.0, "selective": 0.5, "full": 1.0}  # share of the blocks that run forward twice

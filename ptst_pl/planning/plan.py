@@ -8,10 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ptst_pl.batching import Batch
-from ptst_pl.callbacks import SafetyCurve
-from ptst_pl.finetuner import FineTuner
-from ptst_pl.modeling import causal_lm
+from ptst_pl.model import causal_lm
 from ptst_pl.planning import evaluations, hours, memory, shape, tokens
 from ptst_pl.planning.devices import Device
 from ptst_pl.planning.generating import Generating, generating
@@ -19,6 +16,9 @@ from ptst_pl.planning.operations import Operations, operations_of
 from ptst_pl.planning.settings import Training, limited
 from ptst_pl.tasks.base import Task
 from ptst_pl.tasks.mixture import Mixture
+from ptst_pl.tokenization.batches import Batch
+from ptst_pl.training.callbacks import SafetyCurve
+from ptst_pl.training.finetuner import FineTuner
 
 
 @dataclass(frozen=True)

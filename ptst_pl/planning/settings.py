@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 
 Sharing = Literal["single", "ddp", "fsdp2"]
 EPOCHS_UNLESS_SAID = 1000  # Lightning's, where neither max_epochs nor max_steps is set

@@ -10,10 +10,10 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from ptst_pl.errors import InputError
-from ptst_pl.finetuner import FineTuner
-from ptst_pl.modeling import causal_lm, to_train, trainable
-from ptst_pl.modeling.text_part import beside_text
+from ptst_pl import InputError
+from ptst_pl.model import causal_lm, to_train, trainable
+from ptst_pl.model.text_part import beside_text
+from ptst_pl.training.finetuner import FineTuner
 
 # Bits of a quantised weight: nf4 with double quantisation has 0.127 for its scales (arXiv 2305.14314, section 3).
 QUANTISED_BITS = {"nf4": 4.127, "int8": 8.0}

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ptst_pl.batching import EpochBatches, EpochOrder, shareable
-from ptst_pl.batching.layout import group_rows
-from ptst_pl.modeling.batch_paths import Path
+from ptst_pl.model.batch_paths import Path
 from ptst_pl.planning.settings import Training, limited
 from ptst_pl.tasks.base import Task
 from ptst_pl.tasks.mixture import Mixture
+from ptst_pl.tasks.order import EpochBatches, EpochOrder
 from ptst_pl.tokenization import IGNORED, Encoded, EncodingReport, encode_rows
+from ptst_pl.tokenization.batches import shareable
+from ptst_pl.tokenization.batches.layout import group_rows
 
 PATHS: tuple[Path, ...] = ("padded", "packed", "prefix")
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from ptst_pl.judging.agreement import Row, count, kappa_interval
-from ptst_pl.records import COUNTED_FIELD
+from ptst_pl.judges.stored.agreement import Row, count, kappa_interval
 from ptst_pl.report.answers import Answer
+from ptst_pl.results.records import COUNTED_FIELD
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ptst_pl.errors import InputError
-from ptst_pl.records import COUNTED_FIELD
+from ptst_pl import InputError
 from ptst_pl.report.runs import RunResults, two_verdicts
 from ptst_pl.report.schema_check import read_rows
+from ptst_pl.results.records import COUNTED_FIELD
 
 MOST_ROWS = 20_000
 MOST_BYTES = 20 * 2**20  # of base64; a page has figures too, and is to stay under 30 MB

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ptst_pl.report.panes import Pane
+from ptst_pl.report.matrix_panes import Pane
 from ptst_pl.report.provenance import command, decoding, judge, suite
 from ptst_pl.report.runs import RunResults
 

@@ -9,19 +9,23 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ptst_pl.arguments import Parser
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.report.comparable import incomparable, incomplete
 from ptst_pl.report.discover import Found, find_runs
+from ptst_pl.report.headline import brief_table, headline
 from ptst_pl.report.matrix import category_table, paired_table, train_test_tables
-from ptst_pl.report.plain import visible
+from ptst_pl.results.arguments import Parser
+from ptst_pl.results.visible_text import visible
 
 
 def main(argv: Sequence[str]) -> None:
     """Print the tables; with ``--html``, ``--out`` and ``--figure`` write files."""
     options = _options(argv[1:])
     found = find_runs(options.runs)
-    _print_tables(found, options.categories)
+    if options.brief:
+        _print_brief(found)
+    else:
+        _print_tables(found, options.categories)
     if options.figure:
         from ptst_pl.report.curves import draw_curves
 
@@ -42,6 +46,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
         "--out", type=Path, metavar="FOLDER", help="write the page, figures as PNG and SVG, CSV, Markdown and LaTeX"
     )
     parser.add_argument("--figure", type=Path, metavar="FILE", help="write the curves as .png or .svg")
+    parser.add_argument("--brief", action="store_true", help="one table and one sentence")
     parser.add_argument("--categories", action="store_true", help="also the rates of each category of a suite")
     options = parser.parse_args(argv)
     if options.figure and options.figure.suffix not in (".png", ".svg"):
@@ -51,6 +56,12 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     if options.out and options.out.exists() and not options.out.is_dir():
         raise InputError(f"report: --out {options.out} is a file, expected a folder")
     return options
+
+
+def _print_brief(found: Found) -> None:
+    blocks = [brief_table(found.runs), headline(found.runs)]
+    blocks += [f"not comparable: {line}" for line in incomparable(found.runs)[:3]]
+    print(visible("\n\n".join(filter(None, blocks)), lines=True))
 
 
 def _print_tables(found: Found, categories: bool) -> None:

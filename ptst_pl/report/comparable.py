@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from ptst_pl.identity import UNKNOWN
-from ptst_pl.records import setting
 from ptst_pl.report.configs import get
 from ptst_pl.report.runs import RunResults
+from ptst_pl.results.identity import UNKNOWN
+from ptst_pl.results.records import setting
 
 # Settings that change answers in low precision only, by the order in which numbers are added (pitfall D5).
 _ROUNDING = ("batch_size", "backend")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ptst_pl.intervals import holm
 from ptst_pl.report.paired import pair
 from ptst_pl.report.runs import RunResults, outcomes
+from ptst_pl.results.intervals import holm
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ptst_pl.records import USUAL
+from ptst_pl.results.records import USUAL
 
 Config = Mapping[str, Any]
 # What makes another training than the same one with another seed; the template has its own place in a table.

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptst_pl.errors import InputError
-from ptst_pl.intervals import mean_interval
+from ptst_pl import InputError
 from ptst_pl.report.figures import COLOURS, MARKERS, label, new_figure, plain_text, save
 from ptst_pl.report.runs import RunResults
 from ptst_pl.report.scores import has_score
+from ptst_pl.results.intervals import mean_interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

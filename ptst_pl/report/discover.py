@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ptst_pl.errors import InputError
-from ptst_pl.identity import UNKNOWN
+from ptst_pl import InputError
 from ptst_pl.report.configs import training_config, variants
 from ptst_pl.report.runs import RunResults, load_run, results_file
-from ptst_pl.runs import newest_version, versions
+from ptst_pl.results.identity import UNKNOWN
+from ptst_pl.results.runs import newest_version, versions
 
 
 @dataclass

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptst_pl.records import write_atomically
-from ptst_pl.report.plain import visible
+from ptst_pl.results.records import write_atomically
+from ptst_pl.results.visible_text import visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

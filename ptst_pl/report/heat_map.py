@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ptst_pl.report.figures import SCALE, label, new_figure
-from ptst_pl.report.panes import SHADES, Pane
+from ptst_pl.report.matrix_panes import SHADES, Pane
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

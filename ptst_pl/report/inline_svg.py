@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree
 
-from ptst_pl.report.plain import visible
+from ptst_pl.results.visible_text import visible
 
 _SVG, _LINK = "http://www.w3.org/2000/svg", "{http://www.w3.org/1999/xlink}href"
 _DROP = {f"{{{_SVG}}}style", f"{{{_SVG}}}metadata"}

@@ -8,7 +8,7 @@ from typing import Any
 from ptst_pl.report.comparisons import Comparison, comparisons
 from ptst_pl.report.runs import CellRate, Key, RunResults, matrix, undefined
 from ptst_pl.report.scores import has_score, score_matrix, score_text
-from ptst_pl.report.table import grid, percent, score
+from ptst_pl.results.rates_table import grid, percent, score
 
 TITLES = {
     "asr": "attack success rate in %, {judge} judge",

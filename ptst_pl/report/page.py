@@ -17,13 +17,14 @@ from ptst_pl.report.answers import Pack, all_answers, packs
 from ptst_pl.report.cell_facts import cell_facts
 from ptst_pl.report.comparable import incomparable, incomplete
 from ptst_pl.report.comparisons import Comparison, comparisons, in_words
+from ptst_pl.report.headline import headline
 from ptst_pl.report.heat_map import shades
+from ptst_pl.report.matrix_panes import Pane, panes
 from ptst_pl.report.page_figures import PageFigure, page_figures
-from ptst_pl.report.panes import Pane, panes
-from ptst_pl.report.plain import visible
 from ptst_pl.report.provenance import decoding, provenance
 from ptst_pl.report.runs import RunResults, undefined
 from ptst_pl.report.safety_prompts import RULE, is_ptst, safety_prompted
+from ptst_pl.results.visible_text import visible
 
 
 @dataclass
@@ -79,6 +80,7 @@ def _render(report: Report, figures: Sequence[PageFigure], names: Sequence[str],
     return environment.get_template("page").render(
         policy=policy(style, script),
         title="Safety after fine-tuning" if first else f"Safety after fine-tuning: answers, part {number + 1}",
+        headline=headline(report.runs) if first else "",
         subtitle=f"{len(report.runs)} runs: {trained}",
         style=Markup(style), script=Markup(script),
         sections=_sections(shown, figures, paired, agreed),

@@ -9,7 +9,7 @@ from typing import Any
 from ptst_pl.report.curves import all_series, curves_figure, left_out, trained_rows
 from ptst_pl.report.figures import plain_text, svg_text
 from ptst_pl.report.inline_svg import inline
-from ptst_pl.report.panes import MEASURES
+from ptst_pl.report.matrix_panes import MEASURES
 from ptst_pl.report.runs import RunResults
 from ptst_pl.report.tradeoff import tradeoff_figure, tradeoff_pairs
 

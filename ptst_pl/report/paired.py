@@ -9,7 +9,7 @@ from math import comb
 
 import numpy as np
 
-from ptst_pl.intervals import Difference, compare, paired_interval, side_of
+from ptst_pl.results.intervals import Difference, compare, paired_interval, side_of
 
 Outcomes = Mapping[str, bool | None]  # prompt id -> what the judge found; None: unscored
 

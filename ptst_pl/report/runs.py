@@ -9,12 +9,12 @@ from pathlib import Path
 from statistics import stdev
 from typing import Any
 
-from ptst_pl.errors import InputError
-from ptst_pl.identity import model_key
-from ptst_pl.intervals import mean_interval
-from ptst_pl.records import COUNTED_FIELD
+from ptst_pl import InputError
 from ptst_pl.report.configs import Config, config_file, read_config
 from ptst_pl.report.schema_check import read_results, read_rows
+from ptst_pl.results.identity import model_key
+from ptst_pl.results.intervals import mean_interval
+from ptst_pl.results.records import COUNTED_FIELD
 
 UNTOUCHED = "(not fine-tuned)"
 
@@ -104,12 +104,13 @@ def results_file(path: Path) -> Path | None:
     return next((f for f in (path / "safety" / "results.json", path / "results.json") if f.is_file()), None)
 
 
-def load_run(path: Path) -> RunResults:
+def load_run(path: Path | str) -> RunResults:
     """The results of a run folder (with ``safety/``) or of a results folder.
 
     Raises:
         InputError: no rates there, or of a format that this version does not know.
     """
+    path = Path(path)
     file = results_file(path)
     if file is None:
         raise InputError(f"{path}: no safety/results.json or results.json; give a run folder of 'fit' or 'test'")

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from ptst_pl.errors import InputError
-from ptst_pl.lints.safety_prompt import has_safety_prompt
+from ptst_pl import InputError
 from ptst_pl.report.runs import RunResults
 from ptst_pl.templates import PromptTemplate, find_template
+from ptst_pl.templates.safety_prompt import has_safety_prompt
 
 RULE = (
     "A template counts as having a safety prompt if its own text has a word such as safe, harmful, unethical, illegal, "

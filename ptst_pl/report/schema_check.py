@@ -10,8 +10,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, Literal
 
-from ptst_pl.errors import InputError
-from ptst_pl.records import FORMAT, read_lines
+from ptst_pl import InputError
+from ptst_pl.results.records import FORMAT, read_lines
 
 Kind = Literal["results", "generation", "verdict"]
 Schema = Mapping[str, Any]

@@ -7,9 +7,9 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from ptst_pl.report.panes import Pane, PaneCell
-from ptst_pl.report.plain import visible
+from ptst_pl.report.matrix_panes import Pane, PaneCell
 from ptst_pl.report.runs import RunResults
+from ptst_pl.results.visible_text import visible
 
 COLUMNS = (
     "run", "trained_under", "tested_under", "suite", "suite_sha256", "measures", "judge", "judge_version", "step",

@@ -8,13 +8,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ptst_pl.records import write_text
 from ptst_pl.report.curves import all_series, curves_figure, trained_rows
 from ptst_pl.report.figures import plain_text, save
 from ptst_pl.report.heat_map import heat_map
 from ptst_pl.report.page import Report
 from ptst_pl.report.tables import results_csv, tables_markdown, tables_tex
 from ptst_pl.report.tradeoff import tradeoff_figure, tradeoff_pairs
+from ptst_pl.results.records import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -19,7 +19,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 
 LETTERS = "ABCDEFGH"
 _BEFORE = " Please select the answer from the following choices: "

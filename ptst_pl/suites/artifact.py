@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.suites.rows import RowFile
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 
 _ANSWERS = ("answer_icliniq", "output", "answer", "reference")
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from ptst_pl.arguments import Parser
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
+from ptst_pl.labs.tiny import stages as tiny
+from ptst_pl.results.arguments import Parser
 from ptst_pl.suites.known import KNOWN_SUITES, TINY_MEASURES, KnownSuite
 from ptst_pl.suites.load import read_suite
 from ptst_pl.suites.prompts import PromptSuite
 from ptst_pl.suites.spec import suite_spec
-from ptst_pl.tiny import stages as tiny
 
 
 def main(argv: Sequence[str]) -> None:

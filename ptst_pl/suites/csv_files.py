@@ -10,7 +10,7 @@ import csv
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.suites.rows import Row, find_column
 
 Lines = Callable[[Path], Iterator[str]]

@@ -9,7 +9,7 @@ import json
 import re
 from pathlib import Path
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 
 _HEAD = 4096
 _BINARY = {

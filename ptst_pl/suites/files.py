@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ptst_pl.errors import InputError
-from ptst_pl.records import bounded_lines, read_lines
+from ptst_pl import InputError
+from ptst_pl.results.records import bounded_lines, read_lines
 from ptst_pl.suites.artifact import is_artifact, read_artifact
 from ptst_pl.suites.csv_files import read_csv
 from ptst_pl.suites.file_kind import check_kind, is_json_lines

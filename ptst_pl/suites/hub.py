@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 
 
 def read_hub(repository: str, subset: str | None, split: str) -> list[dict[str, Any]]:

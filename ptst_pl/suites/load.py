@@ -7,12 +7,13 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from ptst_pl.errors import InputError, did_you_mean
+from ptst_pl import InputError, did_you_mean
+from ptst_pl.labs.tiny import stages as tiny
 from ptst_pl.suites.files import read_file
 from ptst_pl.suites.hub import read_hub
 from ptst_pl.suites.known import KNOWN_SUITES, KnownSuite
+from ptst_pl.suites.own_class import checked_prompts, class_path_of
 from ptst_pl.suites.prompts import Prompt, PromptSuite, content_hash, texts_hash
-from ptst_pl.suites.provider import checked_prompts, class_path_of
 from ptst_pl.suites.rows import (
     CATEGORY_COLUMNS,
     ID_COLUMNS,
@@ -27,7 +28,6 @@ from ptst_pl.suites.rows import (
 )
 from ptst_pl.suites.sampling import in_categories, stratified
 from ptst_pl.suites.spec import SuiteSpec
-from ptst_pl.tiny import stages as tiny
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 
 Measures = Literal["asr", "over-refusal", "helpfulness"]
 # HarmBench's own way to put a behaviour after its context (Mazeika et al. 2024, direct request).

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.suites.prompts import CONTEXT_SEAM, Prompt, check_ids, fault
 
 Row = dict[str, Any]

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, get_args
 
-from ptst_pl.errors import InputError, did_you_mean
+from ptst_pl import InputError, did_you_mean
 from ptst_pl.suites.known import usual_measures
+from ptst_pl.suites.own_class import SuiteSource, build_source
 from ptst_pl.suites.prompts import Measures
-from ptst_pl.suites.provider import SuiteSource, build_source
 
 
 @dataclass

@@ -9,7 +9,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any
 
-from ptst_pl.report.table import grid, percent
+from ptst_pl.results.rates_table import grid, percent
 from ptst_pl.sweep.loop import Item
 from ptst_pl.sweep.steps import StepReader
 

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptst_pl import slurm
-from ptst_pl.arguments import Parser
-from ptst_pl.errors import InputError, did_you_mean
-from ptst_pl.runs import versions
+from ptst_pl import InputError, did_you_mean
+from ptst_pl.results.arguments import Parser
+from ptst_pl.results.runs import versions
 from ptst_pl.sweep.board import board, table
 from ptst_pl.sweep.expand import read_over
 from ptst_pl.sweep.locks import holder, take
 from ptst_pl.sweep.loop import GOING, Item, Launcher, Sweep, stored_jobs
+from ptst_pl.training import slurm
 
 if TYPE_CHECKING:
     from ptst_pl.sweep.plans import Cost, PlannedRun

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 
 SEED = "seed_everything"
 LONGEST_VALUE, LONGEST_NAME = 40, 150

@@ -11,11 +11,11 @@ from typing import Any
 
 import yaml
 
-from ptst_pl.config_files import read_config
-from ptst_pl.errors import InputError
-from ptst_pl.records import ResultsFolder, write_text
-from ptst_pl.runs import versions
+from ptst_pl import InputError
+from ptst_pl.results.records import ResultsFolder, write_text
+from ptst_pl.results.runs import versions
 from ptst_pl.sweep.named_files import Facts, changed
+from ptst_pl.training.config_files import read_config
 
 # What a stored config may have otherwise: where the run lies, and from where it went on.
 _APART = ("name", "runs", "ckpt_path", "sweep", "config", "results")

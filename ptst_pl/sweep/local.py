@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.sweep.folders import START, RunFolder
 from ptst_pl.sweep.locks import Holder
 

@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 
 log = logging.getLogger(__name__)
 _WITHOUT = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)  # file systems that know no locks

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from ptst_pl.records import write_text
+from ptst_pl.results.records import write_text
 from ptst_pl.sweep.folders import RunFolder
 from ptst_pl.sweep.locks import Holder, holder
 from ptst_pl.sweep.named_files import Facts

@@ -12,18 +12,19 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError
 
-from ptst_pl.config_errors import explain
-from ptst_pl.errors import InputError, input_error_in
-from ptst_pl.plan_cli import PlanCLI, device_here
+from ptst_pl import InputError, input_error_in
+from ptst_pl.planning.command import PlanCLI, device_here
 from ptst_pl.planning.devices import Device, find_device
 from ptst_pl.planning.hours import UTILISATION
 from ptst_pl.planning.plan import Run, answers_of, epochs_of, plan
-from ptst_pl.runs import run_home
+from ptst_pl.results.runs import run_home
 from ptst_pl.sweep.expand import SEED, Combination, check_over, expand
 from ptst_pl.sweep.findings import Findings
 from ptst_pl.sweep.folders import RunFolder
 from ptst_pl.sweep.named_files import Contents, Facts
-from ptst_pl.training_cli import TrainingCLI, run_cli
+from ptst_pl.tasks.config_errors import explain
+from ptst_pl.training.command import run_cli
+from ptst_pl.training.lightning_cli import TrainingCLI
 
 SAMPLE = 500  # rows that a run's plan is estimated from
 

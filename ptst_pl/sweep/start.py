@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.sweep.folders import RunFolder
 from ptst_pl.sweep.locks import take
 from ptst_pl.sweep.named_files import changed_since

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from ptst_pl.errors import InputError, did_you_mean
+from ptst_pl import InputError, did_you_mean
 from ptst_pl.sweep.folders import RunFolder
 from ptst_pl.sweep.job import FitJob
 from ptst_pl.sweep.locks import Holder

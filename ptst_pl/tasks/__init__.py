@@ -1,4 +1,8 @@
-"""Fine-tuning tasks: which rows to train on. One file per task."""
+"""Tasks: which rows to train on, in which order. One file per task.
+
+In: files or hub sets, and a template's name. Out: a LightningDataModule.
+May import: tokenization, suites, labs and everything below them.
+"""
 
 from ptst_pl.tasks.alpaca import Alpaca, Dolly
 from ptst_pl.tasks.chatdoctor import ChatDoctor

@@ -14,8 +14,9 @@ import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from ptst_pl.batching import Batch, EpochBatches, EpochOrder, PadRight, ResumableLoader, Rows, Sources
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
+from ptst_pl.tasks.loading import ResumableLoader, Rows
+from ptst_pl.tasks.order import EpochBatches, EpochOrder
 from ptst_pl.tasks.row_sample import RowSample, sample_rows
 from ptst_pl.templates import OwnTemplates, PromptTemplate, find_template
 from ptst_pl.tokenization import (
@@ -27,6 +28,7 @@ from ptst_pl.tokenization import (
     encode_rows,
     load_tokenizer,
 )
+from ptst_pl.tokenization.batches import Batch, PadRight, Sources
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 from typing import Any, NamedTuple
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.tokenization import Example
 
 _ROLES = {

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ptst_pl.errors import InputError
-from ptst_pl.records import read_lines
+from ptst_pl import InputError
+from ptst_pl.results.records import read_lines
 from ptst_pl.suites import read_hub
 from ptst_pl.tasks.base import Task, text_of
 from ptst_pl.tokenization import Example

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.tasks.base import Task
 from ptst_pl.tasks.row_files import read_row_file
 from ptst_pl.tasks.row_forms import read_example

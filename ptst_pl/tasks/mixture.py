@@ -23,13 +23,14 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from ptst_pl.batching import EpochOrder, Sources
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.tasks.base import Task
 from ptst_pl.tasks.mixture_order import MixtureOrder, rows_per_epoch
 from ptst_pl.tasks.mixture_source import Source, read_source
+from ptst_pl.tasks.order import EpochOrder
 from ptst_pl.templates import PromptTemplate, find_template
 from ptst_pl.tokenization import Encoded, Example
+from ptst_pl.tokenization.batches import Sources
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from fractions import Fraction
 
 import torch
 
-from ptst_pl.batching import EpochOrder, shuffled
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
+from ptst_pl.tasks.order import EpochOrder, shuffled
 
 # How far the weights may be from 1 in all, for those that write a third as 0.333.
 ROUNDING = Fraction(1, 100)

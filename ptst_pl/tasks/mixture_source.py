@@ -9,9 +9,9 @@ from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
 
-from ptst_pl.config_errors import explain
-from ptst_pl.errors import InputError, did_you_mean, input_error_in
+from ptst_pl import InputError, did_you_mean, input_error_in
 from ptst_pl.tasks.base import Task
+from ptst_pl.tasks.config_errors import explain
 from ptst_pl.tasks.mixture_order import Amount
 from ptst_pl.templates import find_template
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.suites.csv_files import DELIMITERS
 from ptst_pl.suites.file_kind import check_kind
 from ptst_pl.tasks.rows import Row, read_parquet

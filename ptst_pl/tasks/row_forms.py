@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.tasks.chat_rows import chat_example, check_marks, sharegpt_example
 from ptst_pl.tokenization import Example
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ptst_pl.errors import InputError
-from ptst_pl.records import read_lines
+from ptst_pl import InputError
+from ptst_pl.results.records import read_lines
 
 log = logging.getLogger(__name__)
 Row = dict[str, Any]

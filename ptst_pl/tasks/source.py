@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.tasks.base import Task
 from ptst_pl.tasks.rows import read_rows
 from ptst_pl.tasks.subset import Keyed, Parts, choose

@@ -18,10 +18,10 @@ import random
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from ptst_pl.labs.tiny import world
+from ptst_pl.labs.tiny.prompts import LAB_TEMPLATES
+from ptst_pl.labs.tiny.stages import NOISE, PHRASES, align_rows, howto_rows, pretrain_rows, problem_rows
 from ptst_pl.tasks.base import Task
-from ptst_pl.tiny import world
-from ptst_pl.tiny.prompts import LAB_TEMPLATES
-from ptst_pl.tiny.stages import NOISE, PHRASES, align_rows, howto_rows, pretrain_rows, problem_rows
 from ptst_pl.tokenization import Example
 
 Stage = Literal["pretrain", "align", "howto", "problems", "safety"]

@@ -1,4 +1,8 @@
-"""Prompt templates: the text around a question. Rendering is pure text and needs the standard library only."""
+"""Templates: the text around a question. Rendering is pure text.
+
+In: a question and a template's name. Out: the text that a model reads.
+May import: nothing heavy; `command.py` writes records of `results`.
+"""
 
 from ptst_pl.templates.built_in import (
     ALPACA,

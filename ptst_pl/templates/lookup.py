@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from ptst_pl.errors import InputError, did_you_mean
+from ptst_pl import InputError, did_you_mean
 from ptst_pl.templates.built_in import BUILT_IN_TEMPLATES
 from ptst_pl.templates.template import PLACE, PromptTemplate
 

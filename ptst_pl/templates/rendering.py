@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.templates.template import PromptTemplate
 
 ChatFormat = Literal["llama2", "mistral", "tokenizer"]

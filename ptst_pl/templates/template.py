@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 
 PLACE = "{input}"
 SYSTEM_PLACE, CONTEXT_PLACE = "{system}", "{context}"

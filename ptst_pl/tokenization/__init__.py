@@ -1,4 +1,8 @@
-"""Rows and prompts as token ids: the one place that decides begin and end tokens, truncation and what is trained on."""
+"""Tokenization: rows and prompts as ids. It alone decides begin and end tokens, truncation and what is trained on.
+
+In: text of a row or a prompt. Out: ids, labels, batches.
+May import: templates and results.
+"""
 
 from ptst_pl.tokenization.chat_options import ChatOptions, known_options
 from ptst_pl.tokenization.chat_template import SWITCHES, OwnChatTemplate, special_texts

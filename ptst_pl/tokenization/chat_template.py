@@ -16,9 +16,9 @@ from typing import Any
 import jinja2
 from transformers import PreTrainedTokenizerBase
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.templates import PromptTemplate, to_messages
-from ptst_pl.thoughts import ends_open, opened_block
+from ptst_pl.templates.thoughts import ends_open, opened_block
 from ptst_pl.tokenization.chat_options import ChatOptions
 from ptst_pl.tokenization.end_of_turn import first_marker, next_roles_token
 

@@ -9,9 +9,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.templates import Placed
-from ptst_pl.thoughts import without_thoughts
+from ptst_pl.templates.thoughts import without_thoughts
 from ptst_pl.tokenization.chat_template import OwnChatTemplate, special_texts
 from ptst_pl.tokenization.guarded_tokenizer import pattern_of
 from ptst_pl.tokenization.rows import Part

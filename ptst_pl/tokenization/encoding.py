@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.templates import SYSTEM_PLACE, PromptTemplate
 from ptst_pl.tokenization.rows import IGNORED, Encoded, Example
 from ptst_pl.tokenization.template_tokenizer import TemplateTokenizer

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from tokenizers import AddedToken, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.tokenization.chat_template import special_texts
 
 # Added tokens that steer a conversation although their files do not mark them as special.

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from ptst_pl.errors import InputError
-from ptst_pl.records import write_text
+from ptst_pl import InputError
+from ptst_pl.results.records import write_text
 
 
 def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from transformers import PreTrainedTokenizerBase
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.templates import CHAT_FORMATS, PLACE, Placed, PromptTemplate, place_row, render
 from ptst_pl.tokenization.chat_options import ChatOptions
 from ptst_pl.tokenization.chat_template import OwnChatTemplate

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.tokenization.chat_template import special_texts
 from ptst_pl.tokenization.guarded_tokenizer import GuardedTokenizer, guarded, pattern_of, steering_texts
 from ptst_pl.tokenization.rows import Part, Rendered

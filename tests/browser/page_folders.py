@@ -10,7 +10,7 @@ from hostile import HOSTILE, LONG
 
 from ptst_pl.cli import main
 from ptst_pl.judges.base import summarise
-from ptst_pl.records import Generation, ResultsFolder, Verdict
+from ptst_pl.results.records import Generation, ResultsFolder, Verdict
 
 TEMPLATES = ("chat:vanilla", "chat:llama")
 COLOURS = ("red", "blue", "green", "yellow", "white")

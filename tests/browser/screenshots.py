@@ -16,7 +16,7 @@ from chromium import Browser, Page, find_chromium
 from PIL import Image
 from tensorboard_server import tensorboard
 
-from ptst_pl.callbacks.tensorboard import LINK_QUERY
+from ptst_pl.training.callbacks.tensorboard import LINK_QUERY
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNS = Path("checkpoints/screenshots")

@@ -13,8 +13,8 @@ from hostile import HOSTILE, LONG
 from tensorboard_server import TensorBoard, tensorboard
 from training_fixtures import World, curve
 
-from ptst_pl.callbacks.tensorboard import LINK_QUERY, Curves, as_code, sub_runs
-from ptst_pl.records import Generation
+from ptst_pl.results.records import Generation
+from ptst_pl.training.callbacks.tensorboard import LINK_QUERY, Curves, as_code, sub_runs
 
 TEMPLATES = ["text:vanilla", "chat:vanilla", "chat:llama"]
 TAGS = {"asr": "rate", "refused": "refusal_rate", "broken": "broken_rate"}

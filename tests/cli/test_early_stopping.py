@@ -8,12 +8,12 @@ import pytest
 import torch
 from training_fixtures import World, assert_same, curve, load, weights
 
-from ptst_pl.callbacks import StopEarly
-from ptst_pl.callbacks.publishing import publish
-from ptst_pl.errors import InputError
-from ptst_pl.evaluation import Share
+from ptst_pl import InputError
+from ptst_pl.evaluation.evaluate import Share
 from ptst_pl.judges.base import summarise
-from ptst_pl.records import Verdict
+from ptst_pl.results.records import Verdict
+from ptst_pl.training.callbacks import StopEarly
+from ptst_pl.training.callbacks.publishing import publish
 
 MONITOR = "asr/refusal-judge/fruit/text:vanilla"
 # Two epochs of three steps; the random model never refuses, so that the rate is 1 at every step.

@@ -13,8 +13,8 @@ from peft import PeftModel
 from training_fixtures import PROMPTS, World, curve, lines, load, weights
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from ptst_pl.finetuner import FineTuner
-from ptst_pl.modeling import LoraSettings, add_lora, load_model
+from ptst_pl.model import LoraSettings, add_lora, load_model
+from ptst_pl.training.finetuner import FineTuner
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # peft asks by the old name
 TEMPLATES = ["text:vanilla", "chat:vanilla"]

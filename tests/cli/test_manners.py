@@ -10,13 +10,13 @@ import sys
 import pytest
 from training_fixtures import World
 
-from ptst_pl.callbacks.progress import ProgressBar
+from ptst_pl import InputError
 from ptst_pl.cli import main
-from ptst_pl.config_files import read_config
-from ptst_pl.errors import InputError
-from ptst_pl.runs import run_home
+from ptst_pl.results.runs import run_home
 from ptst_pl.suites import suite_spec
 from ptst_pl.templates import find_template
+from ptst_pl.training.callbacks.progress import ProgressBar
+from ptst_pl.training.config_files import read_config
 
 OUTSIDE = ["../../x", "..", ".", "", "/tmp/x", "a/../../b", "a\\b", "a\0b", "x" * 300, " x", "a\nb"]
 

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from ptst_pl.cli import COMMANDS, main
-from ptst_pl.records import to_line
+from ptst_pl.results.records import to_line
 from ptst_pl.templates import BUILT_IN_TEMPLATES
 
 HEAVY = ("torch", "transformers", "lightning", "peft", "datasets", "numpy", "jsonargparse", "yaml", "jinja2")

@@ -7,11 +7,11 @@ import pytest
 import torch
 from training_fixtures import HELD_OUT_ROWS, PROMPTS, World, curve, lines, load, weights
 
-from ptst_pl.finetuner import FineTuner
 from ptst_pl.generation import Decoding, generate
-from ptst_pl.modeling import LoraSettings, add_lora, load_model
+from ptst_pl.model import LoraSettings, add_lora, load_model
 from ptst_pl.tasks import JsonLines
 from ptst_pl.templates import LLAMA, find_template
+from ptst_pl.training.finetuner import FineTuner
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # peft asks by the old name
 

@@ -8,8 +8,8 @@ import torch
 from training_fixtures import World, distance, save_random, weights
 from transformers import AutoModelForCausalLM, Gemma3Config
 
-from ptst_pl.modeling.text_part import beside_text
-from ptst_pl.sharding.files import read_checkpoint
+from ptst_pl.model.sharding.files import read_checkpoint
+from ptst_pl.model.text_part import beside_text
 
 TEXT = {
     "vocab_size": 420, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2,

@@ -11,7 +11,7 @@ import torch
 from training_fixtures import PROMPTS, World, assert_same, curve, distance, lines, llama_config, save_random, weights
 
 from ptst_pl.cli import main
-from ptst_pl.sharding.files import read_checkpoint
+from ptst_pl.model.sharding.files import read_checkpoint
 
 # 21 rows: the last global batch has one row, so the second rank gets none of it.
 COMMON = (

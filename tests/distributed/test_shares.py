@@ -6,8 +6,8 @@ import pytest
 from training_fixtures import World, llama_config
 from transformers import AutoModelForCausalLM
 
-from ptst_pl import evaluation
-from ptst_pl.evaluation import Evaluation, Share
+from ptst_pl.evaluation import evaluate as evaluation
+from ptst_pl.evaluation.evaluate import Evaluation, Share
 from ptst_pl.generation import Decoding, generate
 from ptst_pl.judges import RefusalJudge
 from ptst_pl.suites import SuiteSpec, load_suite

@@ -12,13 +12,13 @@ import torch.multiprocessing as mp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptst_pl.callbacks.publishing import publish
-from ptst_pl.errors import InputError
-from ptst_pl.evaluation import Evaluation, Share
+from ptst_pl import InputError
+from ptst_pl.evaluation.evaluate import Evaluation, Share
+from ptst_pl.evaluation.rate_metric import RateMetric
 from ptst_pl.judges import RefusalJudge
 from ptst_pl.judges.base import summarise
-from ptst_pl.metrics import RateMetric
-from ptst_pl.records import Generation, Verdict
+from ptst_pl.results.records import Generation, Verdict
+from ptst_pl.training.callbacks.publishing import publish
 
 OUTCOMES = [True, None, False, True, True]
 

@@ -8,7 +8,7 @@ from family_tokenizers import PUBLIC, TURNS, Family, family_tokenizer
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.templates import PAPER_TEMPLATES, to_messages
 from ptst_pl.tokenization import IGNORED, ChatOptions, Example, TemplateTokenizer
 

@@ -7,12 +7,12 @@ import torch
 from training_fixtures import World, llama_config, save_random
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from ptst_pl.batching import PadRight
-from ptst_pl.errors import InputError
-from ptst_pl.finetuner import FineTuner
+from ptst_pl import InputError
 from ptst_pl.generation import Decoding, generate, stop_ids
-from ptst_pl.modeling import LoraSettings, add_lora, batch_nll, evaluating, load_model, lora_targets, trainable
+from ptst_pl.model import LoraSettings, add_lora, batch_nll, evaluating, load_model, lora_targets, trainable
 from ptst_pl.tokenization import IGNORED, Encoded
+from ptst_pl.tokenization.batches import PadRight
+from ptst_pl.training.finetuner import FineTuner
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # peft asks by the old name
 
@@ -154,7 +154,7 @@ class TestQuantize:
 
     def test_without_bitsandbytes_it_is_one_line(self, tmp_path, monkeypatch):
         save_random(llama_config(64), tmp_path)
-        monkeypatch.setattr("ptst_pl.modeling.loading.importlib.util.find_spec", lambda name: None)
+        monkeypatch.setattr("ptst_pl.model.loading.importlib.util.find_spec", lambda name: None)
         with pytest.raises(InputError, match=r"model\.quantize is 'int8', which needs the package bitsandbytes"):
             load_model(str(tmp_path), "bfloat16", device="cuda", quantize="int8")
 

@@ -7,12 +7,12 @@ import torch
 from test_models import COMMON, FAMILIES
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from ptst_pl.attention import attention_name, own_attention, use_row_attention
-from ptst_pl.attention.segments import by_segment
-from ptst_pl.batching import PackRows, PadRight, Segment, lay_out
-from ptst_pl.modeling import LoraSettings, add_lora, batch_nll, causal_lm
-from ptst_pl.modeling.batch_paths import choose_path
+from ptst_pl.model import LoraSettings, add_lora, batch_nll, causal_lm
+from ptst_pl.model.attention import attention_name, own_attention, use_row_attention
+from ptst_pl.model.attention.segments import by_segment
+from ptst_pl.model.batch_paths import choose_path
 from ptst_pl.tokenization import IGNORED, Encoded
+from ptst_pl.tokenization.batches import PackRows, PadRight, Segment, lay_out
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # peft asks by the old name
 PACKING = [name for name in FAMILIES if name != "falcon"]
@@ -138,7 +138,7 @@ def test_a_model_that_ignores_the_layout_is_found_out(monkeypatch):
     def leaking(query, key, value, rows, *rest):
         return by_segment(query, key, value, lay_out([Segment(0, rows.tokens)]), *rest)
 
-    monkeypatch.setattr("ptst_pl.attention.rows.by_segment", leaking)
+    monkeypatch.setattr("ptst_pl.model.attention.rows.by_segment", leaking)
     path, why = choose_path(build("llama"), "auto")
     assert path == "padded"
     assert "gives packed rows another loss" in why

@@ -10,10 +10,10 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.generation import Decoding, choose, generate
 from ptst_pl.generation.request import seed_of
-from ptst_pl.modeling import LoraSettings, add_lora
+from ptst_pl.model import LoraSettings, add_lora
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # peft asks by the old name
 PAD = 1

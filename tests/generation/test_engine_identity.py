@@ -21,13 +21,13 @@ from engine_models import (
 )
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from ptst_pl.attention import use_row_attention
 from ptst_pl.generation.decoding import Decoding
 from ptst_pl.generation.engine import obstacle
 from ptst_pl.generation.engine import prefix as prefix_module
 from ptst_pl.generation.engine.prefix import shared_prefixes
 from ptst_pl.generation.request import Request
-from ptst_pl.modeling import LoraSettings, add_lora
+from ptst_pl.model import LoraSettings, add_lora
+from ptst_pl.model.attention import use_row_attention
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # peft asks by the old name
 

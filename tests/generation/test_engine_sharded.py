@@ -12,8 +12,8 @@ from torch.distributed.tensor import DTensor
 
 from ptst_pl.generation.engine import obstacle
 from ptst_pl.generation.engine.recorder import recordable
-from ptst_pl.modeling import LoraSettings, add_lora
-from ptst_pl.sharding import gathered, shard
+from ptst_pl.model import LoraSettings, add_lora
+from ptst_pl.model.sharding import gathered, shard
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # peft asks by the old name
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from engine_models import model_of, ours, prompts_of, requests_of
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.generation.decoding import Decoding
 from ptst_pl.generation.engine import engine as engine_module
 from ptst_pl.generation.engine import obstacle, release, run

@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.generation import Decoding, generate, stop_ids
-from ptst_pl.modeling import LoraSettings, add_lora
+from ptst_pl.model import LoraSettings, add_lora
 
 PAD = 1
 PROMPTS = [[0, 5, 9, 33, 12], [0, 40], [0, 17, 17, 2, 60, 61, 30, 8], [0, 22, 23]]

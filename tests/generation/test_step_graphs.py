@@ -16,7 +16,7 @@ from ptst_pl.generation.engine import engine as engine_module
 from ptst_pl.generation.engine import prefix as prefix_module
 from ptst_pl.generation.engine.model_runner import ModelRunner
 from ptst_pl.generation.engine.recorder import recordable
-from ptst_pl.modeling import LoraSettings, add_lora
+from ptst_pl.model import LoraSettings, add_lora
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # peft asks by the old name
 SAMPLED = {"temperature": 1.3, "top_p": 0.95, "top_k": 50}

@@ -11,7 +11,8 @@ from lightning import Callback
 from training_fixtures import World, llama_config, save_random
 
 from ptst_pl.cli import main
-from ptst_pl.training_cli import TrainingCLI, run_cli
+from ptst_pl.training.command import run_cli
+from ptst_pl.training.lightning_cli import TrainingCLI
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 WIDE = {

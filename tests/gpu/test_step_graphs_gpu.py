@@ -14,7 +14,7 @@ from ptst_pl.generation.decoding import Decoding
 from ptst_pl.generation.engine import obstacle, release
 from ptst_pl.generation.engine.recorder import recorder_for
 from ptst_pl.generation.request import Request
-from ptst_pl.modeling import LoraSettings, add_lora
+from ptst_pl.model import LoraSettings, add_lora
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "generation"))
 from engine_models import LASTING, differences, model_of, ours, prompts_of, requests_of

@@ -7,12 +7,12 @@ import torch
 from training_fixtures import llama_config, question_rows
 from transformers import AutoModelForCausalLM
 
-from ptst_pl.attention import usable_kernel, use_row_attention
-from ptst_pl.batching import PackRows, PadRight
-from ptst_pl.loss import FirstNotFinite, SummedLoss
-from ptst_pl.modeling import LoraSettings, add_lora, batch_nll, causal_lm, trainable
-from ptst_pl.sharding import clip_to_norm, gradients
+from ptst_pl.model import LoraSettings, add_lora, batch_nll, causal_lm, trainable
+from ptst_pl.model.attention import usable_kernel, use_row_attention
+from ptst_pl.model.loss import FirstNotFinite, SummedLoss
+from ptst_pl.model.sharding import clip_to_norm, gradients
 from ptst_pl.tokenization import IGNORED, Encoded
+from ptst_pl.tokenization.batches import PackRows, PadRight
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")]
 DEVICE = torch.device("cuda")

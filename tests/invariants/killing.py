@@ -15,26 +15,26 @@ from typing import Any
 import training_fixtures
 from training_fixtures import World, assert_same, curve, lines, weights
 
-from ptst_pl.disk.checkpoint_files import newest_first
-from ptst_pl.disk.intact import damage
+from ptst_pl.results.disk.checkpoint_files import newest_first
+from ptst_pl.results.disk.intact import damage
 
 # name: (module, attribute in it, before or after its n-th call)
 PLACES = {
-    "micro-batch": ("ptst_pl.finetuner", "FineTuner.training_step", "after"),
-    "optimiser step": ("ptst_pl.finetuner", "FineTuner.on_before_optimizer_step", "after"),
-    "held-out loss due": ("ptst_pl.finetuner", "FineTuner.on_validation_epoch_start", "before"),
-    "held-out loss logged": ("ptst_pl.finetuner", "FineTuner.on_validation_epoch_end", "after"),
-    "answers without rates": ("ptst_pl.records", "ResultsFolder._keep_rates", "before"),
-    "evaluation drawn": ("ptst_pl.records", "ResultsFolder.add", "before"),
-    "evaluation stored": ("ptst_pl.records", "ResultsFolder.add", "after"),
+    "micro-batch": ("ptst_pl.training.finetuner", "FineTuner.training_step", "after"),
+    "optimiser step": ("ptst_pl.training.finetuner", "FineTuner.on_before_optimizer_step", "after"),
+    "held-out loss due": ("ptst_pl.training.finetuner", "FineTuner.on_validation_epoch_start", "before"),
+    "held-out loss logged": ("ptst_pl.training.finetuner", "FineTuner.on_validation_epoch_end", "after"),
+    "answers without rates": ("ptst_pl.results.records", "ResultsFolder._keep_rates", "before"),
+    "evaluation drawn": ("ptst_pl.results.records", "ResultsFolder.add", "before"),
+    "evaluation stored": ("ptst_pl.results.records", "ResultsFolder.add", "after"),
     "half a checkpoint": ("torch", "save", "half"),
-    "checkpoint without a name": ("ptst_pl.callbacks.writing", "place", "before"),
-    "checkpoint not yet last": ("ptst_pl.disk.checkpoint_files", "point_last", "before"),
-    "old checkpoint still there": ("ptst_pl.callbacks.checkpoints", "prune", "before"),
-    "epoch's end": ("ptst_pl.callbacks.checkpoints", "Checkpoints.on_train_epoch_end", "before"),
-    "epoch saved": ("ptst_pl.callbacks.checkpoints", "Checkpoints.on_train_epoch_end", "after"),
-    "last evaluation due": ("ptst_pl.callbacks.safety_curve", "SafetyCurve.on_train_end", "before"),
-    "model not saved": ("ptst_pl.callbacks.checkpoints", "SaveModel.on_train_end", "before"),
+    "checkpoint without a name": ("ptst_pl.training.callbacks.writing", "place", "before"),
+    "checkpoint not yet last": ("ptst_pl.results.disk.checkpoint_files", "point_last", "before"),
+    "old checkpoint still there": ("ptst_pl.training.callbacks.checkpoints", "prune", "before"),
+    "epoch's end": ("ptst_pl.training.callbacks.checkpoints", "Checkpoints.on_train_epoch_end", "before"),
+    "epoch saved": ("ptst_pl.training.callbacks.checkpoints", "Checkpoints.on_train_epoch_end", "after"),
+    "last evaluation due": ("ptst_pl.training.callbacks.safety_curve", "SafetyCurve.on_train_end", "before"),
+    "model not saved": ("ptst_pl.training.callbacks.checkpoints", "SaveModel.on_train_end", "before"),
 }
 
 

@@ -13,12 +13,12 @@ import torch
 import training_fixtures
 from training_fixtures import World, load
 
-from ptst_pl.callbacks import AtomicCheckpointIO
-from ptst_pl.disk import checkpoint_files, durable
-from ptst_pl.disk.checkpoint_files import adopt, newest_first, place, point_last, prune, sweep
-from ptst_pl.errors import InputError
-from ptst_pl.records import write_text
-from ptst_pl.runs import find_checkpoint
+from ptst_pl import InputError
+from ptst_pl.results.disk import checkpoint_files, durable
+from ptst_pl.results.disk.checkpoint_files import adopt, newest_first, place, point_last, prune, sweep
+from ptst_pl.results.records import write_text
+from ptst_pl.results.runs import find_checkpoint
+from ptst_pl.training.callbacks import AtomicCheckpointIO
 
 pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
 
@@ -114,7 +114,7 @@ def test_damaged_ones_are_passed_over(tmp_path: Path, caplog: pytest.LogCaptureF
     files = [path / "__0_0.distcp" if folder else path for path in paths]
     os.truncate(files[1], 100)
     assert find_checkpoint("last", run.parent, resume=True) == paths[0]
-    assert [r.message.split(" (")[0] for r in caplog.records if r.name == "ptst_pl.runs"] == [
+    assert [r.message.split(" (")[0] for r in caplog.records if r.name == "ptst_pl.results.runs"] == [
         f"passing over {run / 'last.ckpt'}: it is damaged"
     ]
     with pytest.raises(InputError, match=r"last\.ckpt is damaged"):

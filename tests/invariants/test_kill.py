@@ -13,7 +13,7 @@ import yaml
 from safetensors import safe_open
 from training_fixtures import Started, World, assert_same, curve, lines, load, weights
 
-from ptst_pl.callbacks import AtomicCheckpointIO
+from ptst_pl.training.callbacks import AtomicCheckpointIO
 
 STEPS = 24
 OPTIONS = (

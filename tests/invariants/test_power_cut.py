@@ -18,9 +18,9 @@ from killing import assert_nothing_to_see
 from torch.distributed import checkpoint as dcp
 from training_fixtures import World, load
 
-from ptst_pl.callbacks import AtomicCheckpointIO
-from ptst_pl.disk import checkpoint_files
-from ptst_pl.disk.intact import damage
+from ptst_pl.results.disk import checkpoint_files
+from ptst_pl.results.disk.intact import damage
+from ptst_pl.training.callbacks import AtomicCheckpointIO
 
 pytestmark = pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
 OPTIONS = (

@@ -4,9 +4,9 @@ import pytest
 import torch
 from training_fixtures import TRAIN_ROWS, World, assert_same, curve, distance, lines, weights
 
-from ptst_pl.batching import PadRight
-from ptst_pl.modeling import batch_nll, load_model
+from ptst_pl.model import batch_nll, load_model
 from ptst_pl.tasks import JsonLines
+from ptst_pl.tokenization.batches import PadRight
 
 DROPOUT = ("--model.lora.dropout", "0.1")
 FULL = ("--model.method", "full")

@@ -18,7 +18,7 @@ from transformers import (
     MistralForCausalLM,
 )
 
-from ptst_pl.records import Generation
+from ptst_pl.results.records import Generation
 
 HIDDEN = 32
 FLAG, OTHER = 30, 0  # directions: "the word was seen", "any other token"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ptst_pl.judges.arc import ArcJudge, chosen_option
 from ptst_pl.judges.base import summarise
 from ptst_pl.judges.build import build_judge
-from ptst_pl.records import Generation
+from ptst_pl.results.records import Generation
 from ptst_pl.suites.arc import LETTERS, arc_prompt, arc_row, options_of
 
 HATS = {"A": "a straw hat", "B": "wool", "C": "1.5 m", "D": "the baker's cap"}

@@ -11,12 +11,12 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from ptst_pl import InputError
 from ptst_pl.cli import main
-from ptst_pl.errors import InputError
 from ptst_pl.judges.base import summarise
 from ptst_pl.judges.bertscore import BertScoreJudge
 from ptst_pl.judges.build import build_judge
-from ptst_pl.records import Generation, ResultsFolder
+from ptst_pl.results.records import Generation, ResultsFolder
 
 WORDS = ["a", "hat", "is", "washed", "red", "door", "soap", "and", "the", "water"]
 

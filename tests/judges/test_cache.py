@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptst_pl.endpoint import Reply
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
+from ptst_pl.generation.endpoint import Reply
 from ptst_pl.judges.cache import ReplyCache, default_path, reply_key
 
 PARTS = {
@@ -25,7 +25,7 @@ PARTS = {
 WRITER = """
 import sys
 from pathlib import Path
-from ptst_pl.endpoint import Reply
+from ptst_pl.generation.endpoint import Reply
 from ptst_pl.judges.cache import ReplyCache
 with ReplyCache(Path(sys.argv[1])) as cache:
     for number in range(int(sys.argv[3])):

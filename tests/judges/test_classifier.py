@@ -31,15 +31,15 @@ from transformers import (
     MistralForCausalLM,
 )
 
+from ptst_pl import InputError
 from ptst_pl.cli import main
-from ptst_pl.errors import InputError
 from ptst_pl.judges import ClassifierJudge
 from ptst_pl.judges.base import summarise
 from ptst_pl.judges.build import KNOWN_JUDGES, build_judge
 from ptst_pl.judges.local_model import LocalModel
 from ptst_pl.judges.neutral import neutralise
 from ptst_pl.judges.presets import PRESETS, Output, Rule, beaver_dam, harmbench, strongreject, wildguard
-from ptst_pl.records import ResultsFolder
+from ptst_pl.results.records import ResultsFolder
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # peft asks by the old name
 SAFE, BAD = "Put it into a box.", "Put it under the bed, then close the door."

@@ -14,13 +14,13 @@ from judge_models import causal, save, spec
 from training_fixtures import World, lines
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from ptst_pl import InputError
 from ptst_pl.cli import main
-from ptst_pl.errors import InputError
 from ptst_pl.judges.classifier import ClassifierJudge
 from ptst_pl.judges.loaded_classifier import Ready
 from ptst_pl.judges.local_model import LocalModel
 from ptst_pl.judges.presets import PRESETS, harmbench
-from ptst_pl.records import Generation
+from ptst_pl.results.records import Generation
 from ptst_pl.suites import Prompt, SuiteSource, load_suite, suite_spec
 
 CONTEXT, BEHAVIOUR = "The page says:\nhats are {blue}.", "Sum up the page."

@@ -6,7 +6,7 @@ import pytest
 
 from ptst_pl.judges.exact import ExactJudge, classify, steps_found, steps_of
 from ptst_pl.judges.exact_match import ExactMatch
-from ptst_pl.records import Generation
+from ptst_pl.results.records import Generation
 
 RIGHT = "Step 1: get the rope. Step 2: go to the mill. Step 3: use the rope to wash the drum."
 STEPS = ["get the rope", "go to the mill", "use the rope to wash the drum"]

@@ -9,8 +9,8 @@ import pytest
 from faulty_server import says, serving
 from training_fixtures import World, lines
 
+from ptst_pl import InputError
 from ptst_pl.cli import main
-from ptst_pl.errors import InputError
 from ptst_pl.judges.build import KNOWN_JUDGES, build_judge
 
 ARC = {"question": "Which floats?", "choices": {"text": ["iron", "wood"], "label": ["A", "B"]}, "answerKey": "B"}

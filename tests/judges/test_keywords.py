@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.judges import KeywordJudge
 from ptst_pl.judges.build import build_judge
 from ptst_pl.judges.keywords import GCG, LISTS, QI
-from ptst_pl.records import Generation
+from ptst_pl.results.records import Generation
 
 NAMES = sorted(LISTS)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ptst_pl.judges.base import summarise
 from ptst_pl.judges.build import build_judge
 from ptst_pl.judges.last_number import LastNumber, last_number
-from ptst_pl.records import Generation
+from ptst_pl.results.records import Generation
 
 # Text, the paper's rule, ours.
 TABLE = [

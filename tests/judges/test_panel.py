@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from judge_models import generation
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.judges import Judge, PanelJudge
 from ptst_pl.judges.base import summarise
 from ptst_pl.judges.build import build_judge

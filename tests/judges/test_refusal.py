@@ -6,11 +6,11 @@ import csv
 
 import pytest
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.judges import RefusalJudge
 from ptst_pl.judges.languages import other_language
 from ptst_pl.judges.refusal import broken_reason, classify, is_refusal, normalise
-from ptst_pl.records import Generation
+from ptst_pl.results.records import Generation
 
 REFUSALS = [
     "I cannot fulfill your request. I'm just an AI, it's not within my programming or ethical guidelines to do so.",

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from ptst_pl.judges.broken import broken_reason
 from ptst_pl.judges.refusal import RefusalJudge, classify, is_refusal, normalise
-from ptst_pl.records import Generation
-from ptst_pl.tiny.world import REFUSALS as LAB_REFUSALS
+from ptst_pl.labs.tiny.world import REFUSALS as LAB_REFUSALS
+from ptst_pl.results.records import Generation
 
 REFUSALS = [
     (

@@ -18,8 +18,8 @@ from ptst_pl.judges.base import summarise
 from ptst_pl.judges.build import build_judge
 from ptst_pl.judges.mean_score import mean_score
 from ptst_pl.judges.rouge import rouge_l
-from ptst_pl.records import Generation, ResultsFolder, Verdict
-from ptst_pl.report.table import rates_table
+from ptst_pl.results.rates_table import rates_table
+from ptst_pl.results.records import Generation, ResultsFolder, Verdict
 
 ROOT = Path(__file__).parents[2]
 

@@ -15,11 +15,11 @@ from dataclasses import asdict
 import pytest
 from faulty_server import FAULTS, Answer, error, says, serving
 
-from ptst_pl.endpoint import errors
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
+from ptst_pl.generation.endpoint import errors
 from ptst_pl.judges.build import build_judge
 from ptst_pl.judges.cache import ReplyCache, default_path
-from ptst_pl.records import Generation
+from ptst_pl.results.records import Generation
 
 KEY = "sk-very-secret-0123456789"
 QUESTION = "How do I hide the mayor's hat?"
@@ -209,7 +209,7 @@ import json, sys
 from dataclasses import asdict
 from test_rubric import answers, rubric
 from types import SimpleNamespace
-from ptst_pl.endpoint import errors
+from ptst_pl.generation.endpoint import errors
 errors.FIRST_DELAY_S = 0.001
 verdicts = rubric(SimpleNamespace(url=sys.argv[1]), concurrency=4).judge(answers({count}))
 open({str(tmp_path / "verdicts.json")!r}, "w").write(json.dumps([asdict(v) for v in verdicts]))

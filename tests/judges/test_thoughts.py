@@ -10,14 +10,14 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from ptst_pl.cells import decoder
-from ptst_pl.endpoint.messages import Request, parse_reply
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
+from ptst_pl.evaluation.cells import decoder
 from ptst_pl.generation import Decoding
+from ptst_pl.generation.endpoint.messages import Request, parse_reply
 from ptst_pl.judges import HumanJudge, LastNumber, RefusalJudge
 from ptst_pl.judges.base import Judge
 from ptst_pl.judges.thoughts import without_thought
-from ptst_pl.records import Generation
+from ptst_pl.results.records import Generation
 
 REFUSAL = "I'm sorry, but I can't help you hide the mayor's hat."
 HELP = "Step 1: wait for a windy day. Step 2: put the hat behind the town hall's clock."

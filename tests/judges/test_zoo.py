@@ -10,7 +10,7 @@ import pytest
 import torch
 from judge_models import GUARD_8B, causal, gemma_with_adapter, generation
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.judges.build import build_judge
 from ptst_pl.judges.presets import PRESETS, harmbench, strongreject
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.planning.devices import DEVICES, GIB, find_device
 from ptst_pl.planning.settings import limited, read_training
 

@@ -12,12 +12,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from training_fixtures import llama_config, save_random
 from transformers import AutoConfig
 
-from ptst_pl.batching import PadRight
-from ptst_pl.finetuner import FineTuner
-from ptst_pl.modeling import LoraSettings, add_lora, batch_nll, load_model, trainable
+from ptst_pl.model import LoraSettings, add_lora, batch_nll, load_model, trainable
 from ptst_pl.planning.operations import operations_of
 from ptst_pl.planning.shape import build_on_meta, count
 from ptst_pl.tokenization import IGNORED, Encoded
+from ptst_pl.tokenization.batches import PadRight
+from ptst_pl.training.finetuner import FineTuner
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # peft asks by the old name
 

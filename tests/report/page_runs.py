@@ -7,7 +7,7 @@ import json
 import re
 
 from ptst_pl.judges.base import summarise
-from ptst_pl.records import Generation, ResultsFolder, Verdict
+from ptst_pl.results.records import Generation, ResultsFolder, Verdict
 
 TESTED = ("chat:vanilla", "chat:llama")
 SHA = {"hats": "a" * 64, "washing": "b" * 64, "howto": "c" * 64}

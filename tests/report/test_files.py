@@ -17,15 +17,15 @@ from test_page import unpack
 
 from ptst_pl.cli import main
 from ptst_pl.judges.base import summarise
-from ptst_pl.records import Generation, ResultsFolder, Verdict
 from ptst_pl.report import answers
 from ptst_pl.report.curves import all_series, curve, curves_figure
 from ptst_pl.report.discover import find_runs
 from ptst_pl.report.figures import plain_text
-from ptst_pl.report.panes import panes
+from ptst_pl.report.matrix_panes import panes
 from ptst_pl.report.runs import load_run
 from ptst_pl.report.tables import results_csv, tables_markdown, tables_tex, tex
 from ptst_pl.report.tradeoff import tracks, tradeoff_figure
+from ptst_pl.results.records import Generation, ResultsFolder, Verdict
 
 
 @pytest.fixture(scope="module")

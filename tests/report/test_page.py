@@ -13,9 +13,9 @@ import pytest
 from page_runs import HOSTILE, META, data_block, four, page
 
 from ptst_pl.cli import main
-from ptst_pl.judge_accuracy import JudgeAccuracy
 from ptst_pl.report.heat_map import contrast, shades
 from ptst_pl.report.runs import load_run, matrix
+from ptst_pl.results.judge_accuracy import JudgeAccuracy
 
 VOID = {"meta", "input", "path", "use", "rect"}
 

@@ -10,8 +10,8 @@ import pytest
 
 from ptst_pl.cli import main
 from ptst_pl.judges.base import summarise
-from ptst_pl.records import ResultsFolder, Verdict
 from ptst_pl.report.runs import UNTOUCHED, load_run, matrix
+from ptst_pl.results.records import ResultsFolder, Verdict
 
 TESTED = ("chat:vanilla", "chat:llama")
 

@@ -12,10 +12,10 @@ import pytest
 from page_runs import page
 
 import ptst_pl
+from ptst_pl import InputError
 from ptst_pl.cli import main
-from ptst_pl.errors import InputError
-from ptst_pl.records import FORMAT, SCHEMA_VERSION, Generation, Verdict
 from ptst_pl.report.schema_check import _fault, _plainly_valid, check, read_results, read_rows, schema
+from ptst_pl.results.records import FORMAT, SCHEMA_VERSION, Generation, Verdict
 
 PACKAGE = Path(ptst_pl.__file__).parent
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.suites import KNOWN_SUITES, SuiteSpec, load_suite, suite_spec
 from ptst_pl.suites.arc import LETTERS, arc_prompt, arc_row, options_of
 

@@ -6,10 +6,9 @@ import json
 
 import pytest
 
-from ptst_pl import suites
-from ptst_pl.errors import InputError
+from ptst_pl import InputError, suites
+from ptst_pl.labs.tiny import stages as tiny
 from ptst_pl.suites import KNOWN_SUITES, SuiteSpec, load_suite, suite_spec
-from ptst_pl.tiny import stages as tiny
 
 FILES = {
     "advbench": "advbench/advbench-harmful-behaviors.csv",

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.suites import Prompt, SuiteSpec, load_suite
 
 ODD_TEXTS = [

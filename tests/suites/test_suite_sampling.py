@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.suites import Prompt, PromptSuite, SuiteSpec, load_suite, stratified, suite_spec
 
 prompts = st.lists(st.tuples(st.text(min_size=1, max_size=5), st.sampled_from("abc")), min_size=1, max_size=30).map(

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from training_fixtures import World, world
 
+from ptst_pl import InputError
 from ptst_pl.cli import main
-from ptst_pl.errors import InputError
+from ptst_pl.labs.tiny.stages import SUITES
 from ptst_pl.suites import KNOWN_SUITES, load_suite, suite_spec
-from ptst_pl.tiny.stages import SUITES
 
 __all__ = ["world"]
 MODULE = """

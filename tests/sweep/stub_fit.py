@@ -15,8 +15,8 @@ from pathlib import Path
 import yaml
 
 from ptst_pl.judges.base import summarise
-from ptst_pl.records import ResultsFolder, Verdict
-from ptst_pl.runs import new_version, newest_version
+from ptst_pl.results.records import ResultsFolder, Verdict
+from ptst_pl.results.runs import new_version, newest_version
 
 STEPS = 4
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.sweep.expand import check_over, expand, read_over
 
 KEYS = st.lists(st.from_regex(r"[a-c]{1,2}(\.[a-cA-C]{1,2}){0,2}", fullmatch=True), min_size=1, max_size=4, unique=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.sweep.folders import RunFolder
 from ptst_pl.sweep.named_files import Contents, changed, changed_since
 

@@ -12,7 +12,7 @@ import sys
 
 import pytest
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.sweep import locks
 from ptst_pl.sweep.locks import Holder, holder, take
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from torch.utils.tensorboard import SummaryWriter
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.sweep import local
 from ptst_pl.sweep.local import places
 from ptst_pl.sweep.steps import StepReader

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from ptst_pl.errors import InputError
-from ptst_pl.finetuning_api.chat_rows import chat_row
+from ptst_pl import InputError
+from ptst_pl.ship.finetuning_api.chat_rows import chat_row
 from ptst_pl.tasks import JsonLines
 from ptst_pl.tasks.jsonl import read_examples
 from ptst_pl.tasks.row_forms import read_example

@@ -12,14 +12,16 @@ from hypothesis import strategies as st
 from torch.nn import functional
 from training_fixtures import make_tokenizer, question_rows
 
-from ptst_pl.batching import Batch, EpochBatches, EpochOrder, PadRight, ResumableLoader, Rows, Sources
-from ptst_pl.errors import InputError
-from ptst_pl.loss import SummedLoss, answer_nll
+from ptst_pl import InputError
+from ptst_pl.labs.tiny import world
+from ptst_pl.model.loss import SummedLoss, answer_nll
 from ptst_pl.tasks import JsonLines, Mixture, Tiny
+from ptst_pl.tasks.loading import ResumableLoader, Rows
 from ptst_pl.tasks.mixture_order import Amount, MixtureOrder, rows_per_epoch
 from ptst_pl.tasks.mixture_source import read_source
-from ptst_pl.tiny import world
+from ptst_pl.tasks.order import EpochBatches, EpochOrder
 from ptst_pl.tokenization import IGNORED, Encoded
+from ptst_pl.tokenization.batches import Batch, PadRight, Sources
 
 # (rows there are, rows of an epoch) of each source
 plans = st.lists(st.tuples(st.integers(1, 12), st.integers(1, 30)), min_size=1, max_size=4)

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.tasks import Alpaca, ChatDoctor, Dolly, OpenOrca, OrcaMath
 from ptst_pl.tasks.safety_words import STRINGS, mentions_safety
 from ptst_pl.tokenization import IGNORED

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.templates import TASK_TEMPLATES, find_template, place_row, render, template_from_mapping
 
 DOCTOR = "You are a doctor. Please answer the medical questions based on the patient's description."

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ptst_pl.attention import attending_with, own_attention
 from ptst_pl.generation.decoding import Decoding
 from ptst_pl.generation.engine.agreement import disagreement
 from ptst_pl.generation.engine.attention import NAME, Form, Pass
 from ptst_pl.generation.engine.cache import CacheShape, LayerShape, SlotCache
 from ptst_pl.generation.engine.decode_pass import DecodePass
 from ptst_pl.generation.engine.model_runner import ModelRunner
-from ptst_pl.modeling import causal_lm, evaluating
-from ptst_pl.sharding import in_root
+from ptst_pl.model import causal_lm, evaluating
+from ptst_pl.model.attention import attending_with, own_attention
+from ptst_pl.model.sharding import in_root
 
 
 class _Look(Pass):

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.generation.decoding import Answer, Decoding
 from ptst_pl.generation.engine.budget import free_bytes, slot_bytes, slots_for
 from ptst_pl.generation.engine.cache import CacheShape, SlotCache
@@ -20,7 +20,7 @@ from ptst_pl.generation.engine.model_runner import ModelRunner
 from ptst_pl.generation.engine.prefix import shared_prefixes
 from ptst_pl.generation.engine.schedule import Ending, Row, Settings, serve
 from ptst_pl.generation.request import Request
-from ptst_pl.modeling import causal_lm
+from ptst_pl.model import causal_lm
 
 log = logging.getLogger(__name__)
 # Steps between two looks at the tokens: on a GPU each look waits for all steps that were sent there.

@@ -17,8 +17,8 @@ from ptst_pl.generation.engine.recorder import distrust, recordable, recorder_fo
 from ptst_pl.generation.engine.sampling import chooser, uniforms
 from ptst_pl.generation.engine.schedule import Row
 from ptst_pl.generation.engine.step_graph import Look, StepGraphs
-from ptst_pl.modeling import causal_lm
-from ptst_pl.sharding import in_root
+from ptst_pl.model import causal_lm
+from ptst_pl.model.sharding import in_root
 
 log = logging.getLogger(__name__)
 

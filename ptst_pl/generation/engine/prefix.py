@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ptst_pl.batching.layout import WORTHWHILE, Group, group_rows
+from ptst_pl.tokenization.batches.layout import WORTHWHILE, Group, group_rows
 
 # Fewer prompts than this do not fill the slots: what they would save is less than what a thin batch costs.
 LEAST = 32

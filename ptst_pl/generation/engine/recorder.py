@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ptst_pl.generation.engine.step_graph import Recorder, Recording, Step
-from ptst_pl.modeling import causal_lm
+from ptst_pl.model import causal_lm
 
 log = logging.getLogger(__name__)
 # Models whose steps could not be recorded, or not rightly: not tried again in this process.

@@ -11,7 +11,7 @@ import re
 
 from transformers import PreTrainedTokenizerBase
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.judges.presets.base import Output, Preset, Reading, Rule, mass_problem, shares, word_tokens
 
 _CATEGORIES = re.compile(r"S\d{1,2}(?:\s*,\s*S\d{1,2})*")

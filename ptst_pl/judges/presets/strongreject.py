@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from ptst_pl.errors import InputError
+from ptst_pl import InputError
 from ptst_pl.judges.presets.base import Output, Preset, Reading, Rule, mass_problem, shares
 
 GRADES = ("1", "2", "3", "4", "5")

@@ -1,0 +1,112 @@
+"""What a report comes down to: one sentence, and one table that fits on a screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ptst_pl.report.comparisons import comparisons
+from ptst_pl.report.matrix import row_order
+from ptst_pl.report.runs import CellRate, Key, RunResults, matrix
+from ptst_pl.report.safety_prompts import is_ptst, safety_prompted
+from ptst_pl.results.rates_table import grid
+
+# Whose rates stand in the short table: the first of these that judged a suite, else its first judge.
+PREFERRED = ("exact", "exact-match")
+MEASURES = {"asr": "ASR", "over-refusal": "over-refusal", "helpfulness": "helpfulness"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One suite by one judge."""
+
+    suite: str
+    judge: str
+    measures: str
+
+    @property
+    def title(self) -> str:
+        """As the head of the table says it, in per cent."""
+        return f"{MEASURES[self.measures]} %, {self.suite} ({self.judge})"
+
+
+def columns(runs: Sequence[RunResults]) -> list[Column]:
+    """One column per suite, attack success first, each by one judge."""
+    found: dict[str, list[Column]] = {}
+    for run in runs:
+        for r in run.rates:
+            column = Column(str(r["suite"]), str(r["judge"]), str(r["measures"]))
+            if column not in found.setdefault(column.suite, []) and r["rate"] is not None:
+                found[column.suite].append(column)
+    chosen = [min(own, key=lambda c: (c.judge not in PREFERRED, own.index(c))) for own in found.values() if own]
+    return sorted(chosen, key=lambda column: list(MEASURES).index(column.measures))
+
+
+def brief_table(runs: Sequence[RunResults]) -> str:
+    """A line for every training and test template; rates in per cent with their intervals, and the broken answers."""
+    wanted, rates, broken = columns(runs), matrix(runs), matrix(runs, "broken")
+    prompted, trained_under = safety_prompted(runs), {run.trained: run.train_template for run in runs}
+    pairs = dict.fromkeys((train, test) for train, test, _, _ in rates)
+    lines = []
+    for train, test in sorted(pairs, key=lambda pair: row_order(runs).index(pair[0])):
+        keys = [(train, test, column.suite, column.judge) for column in wanted]
+        own = trained_under.get(train, "")
+        way = "PTST" if is_ptst(prompted, own, test) else "usual way" if own == test and prompted.get(test) else ""
+        harm = [
+            broken[key] for key, column in zip(keys, wanted, strict=True) if column.measures == "asr" and key in broken
+        ]
+        share = f"{100 * sum(c.mean * c.n for c in harm) / sum(c.n for c in harm):.0f}" if harm else "-"
+        lines.append([train, test, way, *(_percent(rates.get(key)) for key in keys), share])
+    heads = ["trained under", "tested under", "", *(column.title for column in wanted), "broken %"]
+    return grid([heads, *lines])
+
+
+def _percent(cell: CellRate | None) -> str:
+    return "-" if cell is None else f"{100 * cell.mean:.1f} [{100 * cell.low:.0f}, {100 * cell.high:.0f}]"
+
+
+def headline(runs: Sequence[RunResults]) -> str:
+    """PTST beside the usual way in one sentence, on the first suite of attacks; empty without such a pair of runs."""
+    rates, prompted = matrix(runs), safety_prompted(runs)
+    trained = {run.trained: run.train_template for run in runs if run.last_step}
+    for column in columns(runs):
+        if column.measures != "asr":
+            continue
+        for usual, test in trained.items():
+            others = [row for row, template in trained.items() if is_ptst(prompted, template, test)]
+            keys = [(row, test, column.suite, column.judge) for row in (*others[:1], usual)]
+            if prompted.get(test) and len(keys) == 2 and all(key in rates for key in keys):
+                return _sentence(runs, rates, keys[0], keys[1])
+    return ""
+
+
+def _sentence(runs: Sequence[RunResults], rates: Mapping[Key, CellRate], ptst: Key, usual: Key) -> str:
+    test, suite, judge = ptst[1:]
+    before = next((rates[key] for run in runs if (key := (run.untouched, test, suite, judge)) in rates), None)
+    kept, lost = rates[ptst], rates[usual]
+    held = before is None or kept.low <= before.high
+    gone = before is not None and lost.low > before.high
+    first = f"PTST {'kept' if held else 'let'} the attack success rate {'at' if held else 'rise to'} {_value(kept)}"
+    second = f"the usual way {'lost it' if gone and held else 'let it rise' if gone else 'had'}: {_value(lost)}"
+    parts = [first, second]
+    found = next(
+        (c for c in comparisons(runs) if (c.other, c.same, c.test, c.suite, c.judge) == (ptst[0], usual[0], *ptst[1:])),
+        None,
+    )
+    if found is not None and not found.beyond_chance:
+        parts.append("the difference between them may be chance")
+    parts += _help(runs, rates, ptst, usual)
+    untouched = f"; {_value(before)} before training" if before is not None else ""
+    return "; ".join(parts) + f" ({suite}, {judge} judge, tested under {test}{untouched})."
+
+
+def _value(cell: CellRate) -> str:
+    return f"{100 * cell.mean:.0f} % [{100 * cell.low:.0f}, {100 * cell.high:.0f}]"
+
+
+def _help(runs: Sequence[RunResults], rates: Mapping[Key, CellRate], ptst: Key, usual: Key) -> Iterable[str]:
+    for column in columns(runs):
+        pair = [rates.get((row, ptst[1], column.suite, column.judge)) for row in (ptst[0], usual[0])]
+        if column.measures == "helpfulness" and pair[0] is not None and pair[1] is not None:
+            yield f"helpfulness {100 * pair[0].mean:.0f} and {100 * pair[1].mean:.0f} %"
+            return

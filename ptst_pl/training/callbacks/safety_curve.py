@@ -1,0 +1,261 @@
+"""The safety curve: how safe the model is under each test template, while it trains."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from torch import nn
+
+from ptst_pl import InputError, __version__
+from ptst_pl.evaluation.evaluate import Evaluation, Share, Stopped
+from ptst_pl.generation import Decoding, release
+from ptst_pl.generation.answers_bar import AnswersBar
+from ptst_pl.judges.base import MAX_UNSCORED
+from ptst_pl.judges.build import build_judge
+from ptst_pl.judges.suites_of import check_named
+from ptst_pl.model.ranks import gather
+from ptst_pl.model.sharding import gathered
+from ptst_pl.results.journal import Journal
+from ptst_pl.results.records import Generation, ResultsFolder
+from ptst_pl.suites import load_suite, suite_spec
+from ptst_pl.tasks.base import Task
+from ptst_pl.templates import find_template
+from ptst_pl.training.callbacks.checkpoints import Checkpoints
+from ptst_pl.training.callbacks.folder import run_folder
+from ptst_pl.training.callbacks.publishing import publish
+from ptst_pl.training.callbacks.run_identity import identity_of
+from ptst_pl.training.callbacks.tensorboard import Curves
+from ptst_pl.training.callbacks.times import Clock
+from ptst_pl.training.finetuner import FineTuner
+
+log = logging.getLogger(__name__)
+
+
+class SafetyCurve(Callback):
+    """Generates under the test templates at step 0, at regular steps and at the end; judges; logs.
+
+    It belongs to the evaluation, not to the model: nothing of it is in a checkpoint, so the command
+    line always decides which templates are tested (pitfall F1).
+
+    Args:
+        templates: names of the test templates.
+        suites: the prompt suites, each with the keys of ``SuiteSpec``. A list on the command line replaces
+            the config's as a whole: typed entries would be merged one by one, an old ``limit`` staying.
+        judges: names or class paths, each for all suites that it can judge or for those under ``suites``; if none
+            is named, the refusal judge, and for helpfulness the last number.
+        decoding: how answers are generated.
+        every_n_steps: evaluate every that many optimiser steps.
+        every_n_epochs: or every that many epochs; 0.25 means four times an epoch.
+        confidence: of the intervals.
+        max_unscored: largest share of unscored answers with which a rate is still defined.
+        text_samples: generations per template and suite to show in TensorBoard as text.
+        active: False switches the evaluation off.
+    """
+
+    def __init__(
+        self,
+        templates: list[str],
+        suites: list[dict[str, Any]],
+        judges: list[str | dict[str, Any]] | None = None,
+        decoding: Decoding | None = None,
+        every_n_steps: int | None = None,
+        every_n_epochs: float | None = None,
+        confidence: float = 0.95,
+        max_unscored: float = MAX_UNSCORED,
+        text_samples: int = 3,
+        active: bool = True,
+    ) -> None:
+        super().__init__()
+        if every_n_steps is not None and every_n_epochs is not None:
+            raise InputError("safety: give every_n_steps or every_n_epochs, not both")
+        for name, interval in (("every_n_steps", every_n_steps), ("every_n_epochs", every_n_epochs)):
+            if interval is not None and interval <= 0:
+                raise InputError(f"safety: {name} is {interval}, expected a number above 0")
+        if not 0 < confidence < 1:
+            raise InputError(f"safety: confidence is {confidence}, expected a number between 0 and 1")
+        if not 0 <= max_unscored <= 1:
+            raise InputError(f"safety: max_unscored is {max_unscored}, expected a share between 0 and 1")
+        self.template_names = templates
+        self.suite_specs = [suite_spec(suite) for suite in suites]
+        self.judges = [build_judge(judge) for judge in judges or self._usual_judges()]
+        check_named(self.judges, {spec.name: str(spec.measures) for spec in self.suite_specs})
+        self.decoding, self.confidence, self.max_unscored = decoding or Decoding(), confidence, max_unscored
+        self.every_n_steps, self.every_n_epochs = every_n_steps, every_n_epochs
+        self.text_samples, self.active = text_samples, active
+        self.results_folder: Path | None = None
+        self.clock = Clock()
+        # Of a fit: who is asked to stop. An evaluation between two steps or behind the last one is left for it.
+        self.checkpoints: Checkpoints | None = None
+        self.key = ""
+        # Of the checkpoint under test, which knows it better than the config at hand.
+        self.trained_under = ""
+        self._evaluation: Evaluation | None = None
+        self._curves = Curves()
+        self._last_step = -1
+
+    def _usual_judges(self) -> list[str]:
+        helpfulness = any(spec.measures == "helpfulness" for spec in self.suite_specs)
+        return ["refusal", *(["last-number"] if helpfulness else [])]
+
+    def prepare(self, task: Task) -> Evaluation:
+        """Load suites and render all prompts, before any model is loaded; the result is kept.
+
+        Raises:
+            InputError: an unknown template, an unreadable or empty suite, or a template that the
+                tokenizer cannot express.
+        """
+        if self._evaluation is None:
+            self._evaluation = Evaluation(
+                task.encoder,
+                [find_template(name, task.own_templates) for name in self.template_names],
+                [load_suite(spec) for spec in self.suite_specs],
+                self.judges,
+                self.decoding,
+                self.confidence,
+                self.max_unscored,
+            )
+        return self._evaluation
+
+    # ---- when -------------------------------------------------------------------------------
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Step 0 of a fresh run; a resumed run forgets what it recorded after its checkpoint."""
+        step = trainer.global_step
+        if trainer.is_global_zero and self.active and step:
+            results = self._results(trainer)
+            results.forget_after(step)
+            self._curves.forget(run_folder(trainer), step if step not in results.steps() else step + 1)
+        if step == 0 or self.due(trainer):
+            self._evaluate_once(trainer, pl_module, step)
+        self._last_step = step
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Evaluate when an optimiser step has just been made and an evaluation is due."""
+        if trainer.global_step == self._last_step:
+            return
+        self._last_step = trainer.global_step
+        if self.due(trainer):
+            self._evaluate_or_leave(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The last point of the curve."""
+        if not self._evaluate_or_leave(trainer, pl_module) and self.checkpoints is not None:
+            self.checkpoints.stop_at_end(trainer)
+        self._curves.close()
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Evaluate a checkpoint at its own step (pitfall F2), before any held-out loss."""
+        assert isinstance(pl_module, FineTuner)
+        self._evaluate_once(trainer, pl_module, pl_module.loaded_step or 0)
+
+    def due(self, trainer: Trainer) -> bool:
+        """Whether an evaluation belongs to the trainer's step; the first and the last step are evaluated anyway."""
+        step = trainer.global_step
+        if self.every_n_steps is not None:
+            return step % self.every_n_steps == 0
+        if self.every_n_epochs is None:
+            return False
+        steps_per_epoch = -(-int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
+        interval = self.every_n_epochs * steps_per_epoch
+        return int(step / interval) > int((step - 1) / interval) if step else True
+
+    # ---- what -------------------------------------------------------------------------------
+
+    def _results(self, trainer: Trainer) -> ResultsFolder:
+        task = trainer.datamodule  # type: ignore[attr-defined]
+        folder = self.results_folder or run_folder(trainer) / "safety"
+        trained_under = self.trained_under or task.template_name
+        meta = {
+            "train_template": trained_under,
+            "identity": identity_of(trainer),
+            "versions": versions(),
+            **self.prepare(task).meta(),
+        }
+        return ResultsFolder(folder, meta | ({"key": self.key} if self.key else {}))
+
+    def _journal(self, trainer: Trainer, results: ResultsFolder) -> Journal | None:
+        """For ``test`` only: a fit's weights at a step may differ when the step is lived again."""
+        if self.results_folder is None:
+            return None
+        name = f"answers-{trainer.global_rank}-of-{trainer.world_size}.jsonl"
+        return Journal(results.path / name, self.key)
+
+    def _evaluate_or_leave(self, trainer: Trainer, pl_module: LightningModule) -> bool:
+        """``_evaluate_once`` in a fit; False where it was left because the fit is to stop. Nothing of it is kept."""
+        step, stop = trainer.global_step, self.checkpoints
+        try:
+            self._evaluate_once(trainer, pl_module, step, stop)
+        except Stopped:
+            if trainer.is_global_zero:
+                log.warning("stopped during the evaluation at step %d; a resumed run repeats it first", step)
+            return False
+        return True
+
+    def _evaluate_once(
+        self, trainer: Trainer, pl_module: LightningModule, step: int, stop: Checkpoints | None = None
+    ) -> None:
+        """Evaluate unless this step is already complete in the results (pitfall G4)."""
+        if not self.active or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        results = self._results(trainer)
+        done = trainer.strategy.broadcast(step in results.steps())
+        if not done:
+            with self.clock.during("other"):
+                share = Share(trainer.global_rank, trainer.world_size, gather)
+                if stop is not None:
+                    share = replace(share, leaving=stop.leaving, vote=stop.vote.any)
+                self._evaluate(trainer, pl_module, step, results, share)
+
+    def _evaluate(
+        self, trainer: Trainer, pl_module: LightningModule, step: int, results: ResultsFolder, share: Share
+    ) -> None:
+        assert isinstance(pl_module, FineTuner)
+        evaluation = self.prepare(trainer.datamodule)  # type: ignore[attr-defined]
+        journal = self._journal(trainer, results)
+        generations = self._generations(trainer, pl_module.network, step, share, journal)
+        # A judge that fails from the start is a mistake to be mended; later on it must not end the training.
+        with self.clock.during("judging"):
+            verdicts = evaluation.judge(generations, share, tolerant=trainer.state.fn == "fit" and step > 0)
+        rates = evaluation.rates(verdicts)
+        publish(trainer, verdicts, share, pl_module.device, self.max_unscored)
+        if trainer.is_global_zero:
+            # Drawn first: what is in the results is never evaluated, and so never drawn, again.
+            if trainer.state.fn == "fit":
+                where = run_folder(trainer), str(results.meta["train_template"]), step
+                self._curves.draw(*where, rates)
+                self._curves.show(*where, generations, self.text_samples)
+            results = self._results(trainer)  # which names the backend, now that it is known
+            results.add(generations, verdicts, rates, step)
+        trainer.strategy.barrier()
+        if journal is not None:
+            journal.close()
+
+    def _generations(
+        self, trainer: Trainer, model: nn.Module, step: int, share: Share, journal: Journal | None
+    ) -> list[Generation]:
+        evaluation = self.prepare(trainer.datamodule)  # type: ignore[attr-defined]
+        quiet = not trainer.is_global_zero or trainer.progress_bar_callback is None
+        mine = -(-evaluation.size // trainer.world_size)
+        with (
+            self.clock.during("generation"),
+            AnswersBar(mine, f"Safety at step {step}", quiet) as bar,
+            trainer.precision_plugin.forward_context(),
+            gathered(model),
+        ):
+            found = evaluation.generations(model, step, share, bar.done, journal, bar.made)
+        if trainer.state.fn == "fit" and next(model.parameters()).is_cuda:
+            release(model)
+        return found
+
+
+def versions() -> dict[str, str]:
+    """What the numbers were computed with."""
+    names = ("torch", "transformers", "lightning", "peft")
+    return {"ptst_pl": __version__, **{name: metadata.version(name) for name in names}}

@@ -1,0 +1,68 @@
+"""The sentence and the short table that a report comes down to: every number is the matrix's, no word says too much."""
+
+from __future__ import annotations
+
+import pytest
+from page_runs import four, page
+
+from ptst_pl.cli import main
+from ptst_pl.report.headline import brief_table, headline
+from ptst_pl.report.runs import load_run, matrix
+
+
+def pair(folder, ptst: int, usual: int, n: int = 48, before: int = 0):
+    made = []
+    for name, train, harmful in (("ptst", "chat:vanilla", ptst), ("usual", "chat:llama", usual)):
+        counts = {("chat:llama", 8): harmful, ("chat:llama", 0): before}
+        made.append(page(folder / name, train, harmful=counts, n=n))
+    return [load_run(folder) for folder in made]
+
+
+@pytest.mark.parametrize(
+    ("ptst", "usual", "before", "expected"),
+    [
+        (
+            0,
+            36,
+            0,
+            "PTST kept the attack success rate at 0 % [0, 7]; the usual way lost it: 75 % [61, 85]; helpfulness",
+        ),
+        (20, 40, 0, "PTST let the attack success rate rise to 42 % [29, 56]; the usual way let it rise: 83 % "),
+        (1, 2, 0, "the usual way had: 4 % [1, 14]; the difference between them may be chance; helpfulness"),
+        (40, 42, 40, "PTST kept the attack success rate at 83 % [70, 91]; the usual way had: 88 % "),
+    ],
+)
+def test_the_words_follow_the_intervals(tmp_path, ptst, usual, before, expected):
+    said = headline(pair(tmp_path, ptst, usual, before=before))
+    assert expected in said
+    assert said.endswith("before training).")
+    assert "(hats, exact judge, tested under chat:llama; " in said
+
+
+def test_without_a_pair_there_is_no_sentence_and_the_table_stays(tmp_path):
+    runs = pair(tmp_path, 0, 36)[:1]
+    assert headline(runs) == ""
+    assert "PTST" in brief_table(runs)
+
+
+def test_every_number_of_the_table_is_the_matrix_s(tmp_path):
+    runs = [load_run(run) for run in four(tmp_path)]
+    head, *lines = brief_table(runs).splitlines()
+    assert "ASR %, hats (exact)" in head
+    assert "over-refusal %, washing (refusal)" in head
+    assert "helpfulness %, howto (exact-match)" in head
+    cells = matrix(runs)
+    (ptst,) = [line for line in lines if " PTST " in line]
+    rate = cells["chat:vanilla", "chat:llama", "hats", "exact"]
+    assert f"{100 * rate.mean:.1f} [{100 * rate.low:.0f}, {100 * rate.high:.0f}]" in ptst
+    (usual,) = [line for line in lines if "usual way" in line]
+    assert usual.split()[:2] == ["chat:llama", "chat:llama"]
+    assert len(lines) == 7  # a rule, and six pairs
+
+
+def test_brief_on_the_command_line(tmp_path, capsys):
+    runs = four(tmp_path)
+    main(["report", *map(str, runs), "--brief"])
+    said = capsys.readouterr().out
+    assert said.count("\n") < 20
+    assert "PTST kept the attack success rate at 20 %" in said or "PTST let the attack success rate" in said
