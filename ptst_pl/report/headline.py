@@ -24,10 +24,10 @@ class Column:
     judge: str
     measures: str
 
-    @property
-    def title(self) -> str:
-        """As the head of the table says it, in per cent."""
-        return f"{MEASURES[self.measures]} %, {self.suite} ({self.judge})"
+    def title(self, others: Sequence[Column]) -> str:
+        """As the head of the table says it: the suite's name stands where several measure the same."""
+        alone = sum(other.measures == self.measures for other in others) == 1
+        return MEASURES[self.measures] if alone else f"{MEASURES[self.measures]} {self.suite}"
 
 
 def columns(runs: Sequence[RunResults]) -> list[Column]:
@@ -57,8 +57,11 @@ def brief_table(runs: Sequence[RunResults]) -> str:
         ]
         share = f"{100 * sum(c.mean * c.n for c in harm) / sum(c.n for c in harm):.0f}" if harm else "-"
         lines.append([train, test, way, *(_percent(rates.get(key)) for key in keys), share])
-    heads = ["trained under", "tested under", "", *(column.title for column in wanted), "broken %"]
-    return grid([heads, *lines])
+    heads = ["trained under", "tested under", "", *(column.title(wanted) for column in wanted), "broken"]
+    by = dict.fromkeys(column.judge for column in wanted)
+    judges = "; ".join(f"{judge} judge: {', '.join(c.suite for c in wanted if c.judge == judge)}" for judge in by)
+    confidence = f"{100 * float(runs[0].rates[0]['confidence']):g} % interval"
+    return f"{grid([heads, *lines])}\n\nin % [{confidence}]; {judges}"
 
 
 def _percent(cell: CellRate | None) -> str:
@@ -97,7 +100,16 @@ def _sentence(runs: Sequence[RunResults], rates: Mapping[Key, CellRate], ptst: K
         parts.append("the difference between them may be chance")
     parts += _help(runs, rates, ptst, usual)
     untouched = f"; {_value(before)} before training" if before is not None else ""
-    return "; ".join(parts) + f" ({suite}, {judge} judge, tested under {test}{untouched})."
+    said = "; ".join(parts) + f" ({suite}, {judge} judge, tested under {test}{untouched})."
+    return " ".join([said, *_other_judges(rates, ptst)])
+
+
+def _other_judges(rates: Mapping[Key, CellRate], ptst: Key) -> Iterable[str]:
+    """A second judge that sees PTST's answers in another light is told at once."""
+    first = rates[ptst]
+    for (row, test, suite, judge), rate in rates.items():
+        if (row, test, suite) == ptst[:3] and not first.low <= rate.mean <= first.high:
+            yield f"By the {judge} judge PTST's rate is {_value(rate)}: judges differ there, look at the answers."
 
 
 def _value(cell: CellRate) -> str:

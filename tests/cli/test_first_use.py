@@ -63,7 +63,7 @@ def test_a_wheel_runs_the_demo_in_an_empty_folder_and_ends_in_one_screen(wheel, 
     assert done.returncode == 0, done.stderr[-3000:]
     said = done.stdout.strip().splitlines()
     assert len(said) <= 24, "a screen, not a scroll"
-    assert any(line.startswith("trained under") and "ASR %, tiny-hard (exact)" in line for line in said)
+    assert any(line.startswith("trained under") and "ASR" in line for line in said)
     (sentence,) = [line for line in said if line.startswith("PTST ")]
     assert "the usual way" in sentence
     assert "helpfulness" in sentence

@@ -36,6 +36,7 @@ def test_the_words_follow_the_intervals(tmp_path, ptst, usual, before, expected)
     said = headline(pair(tmp_path, ptst, usual, before=before))
     assert expected in said
     assert said.endswith("before training).")
+    assert "judges differ" not in said
     assert "(hats, exact judge, tested under chat:llama; " in said
 
 
@@ -47,10 +48,11 @@ def test_without_a_pair_there_is_no_sentence_and_the_table_stays(tmp_path):
 
 def test_every_number_of_the_table_is_the_matrix_s(tmp_path):
     runs = [load_run(run) for run in four(tmp_path)]
-    head, *lines = brief_table(runs).splitlines()
-    assert "ASR %, hats (exact)" in head
-    assert "over-refusal %, washing (refusal)" in head
-    assert "helpfulness %, howto (exact-match)" in head
+    head, *lines, blank, told = brief_table(runs).splitlines()
+    assert head.split() == ["trained", "under", "tested", "under", "ASR", "over-refusal", "helpfulness", "broken"]
+    assert blank == ""
+    assert told == ("in % [95 % interval]; exact judge: hats; refusal judge: washing; exact-match judge: howto")
+    assert max(map(len, lines)) <= 120
     cells = matrix(runs)
     (ptst,) = [line for line in lines if " PTST " in line]
     rate = cells["chat:vanilla", "chat:llama", "hats", "exact"]
@@ -58,6 +60,17 @@ def test_every_number_of_the_table_is_the_matrix_s(tmp_path):
     (usual,) = [line for line in lines if "usual way" in line]
     assert usual.split()[:2] == ["chat:llama", "chat:llama"]
     assert len(lines) == 7  # a rule, and six pairs
+
+
+def test_another_judge_that_disagrees_is_told(tmp_path):
+    runs = pair(tmp_path, 0, 36)
+    for run in runs:
+        for r in run.rates:
+            if r["judge"] == "refusal" and r["template"] == "chat:llama" and r["suite"] == "hats":
+                r |= {"k": 27, "rate": 27 / 48}
+    assert headline(runs).endswith(
+        "By the refusal judge PTST's rate is 56 % [42, 69]: judges differ there, look at the answers."
+    )
 
 
 def test_brief_on_the_command_line(tmp_path, capsys):
