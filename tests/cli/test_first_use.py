@@ -59,6 +59,7 @@ def wheel(tmp_path_factory) -> Path:
 def test_a_wheel_runs_the_demo_in_an_empty_folder_and_ends_in_one_screen(wheel, tmp_path):
     where = command(tmp_path, "--version", path=wheel)
     assert where.returncode == 0, where.stderr
+    assert (wheel / "ptst_pl/py.typed").is_file()
     done = command(tmp_path, "demo", *SHORT, path=wheel)
     assert done.returncode == 0, done.stderr[-3000:]
     said = done.stdout.strip().splitlines()
