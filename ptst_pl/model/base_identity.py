@@ -12,6 +12,7 @@ from typing import Any
 from ptst_pl.model.adapter import adapter_config, adapter_weights
 from ptst_pl.model.weight_files import weight_files
 from ptst_pl.results.identity import digest
+from ptst_pl.tokenization.gguf_file import is_gguf
 
 _SLICE = 64  # bytes from the start, the middle and the end of every tensor
 # Of a config: what says nothing of the model.
@@ -40,6 +41,8 @@ def _adapted(weights: str | None, folder: Path | None) -> str | None:
 
 
 def _model(name_or_path: str, random_weights: bool) -> dict[str, Any]:
+    if is_gguf(name_or_path):
+        return {"name": name_or_path, "revision": None, "config": None, "weights": _gguf(Path(name_or_path))}
     folder = _folder(name_or_path)
     revision = folder.name if folder is not None and folder.parent.name == "snapshots" else None
     found: dict[str, Any] = {"name": name_or_path, "revision": revision, "config": None, "weights": None}
@@ -64,6 +67,20 @@ def _folder(name_or_path: str, file: str = "config.json") -> Path | None:
     except HFValidationError:
         return None
     return Path(cached).parent if isinstance(cached, str) else None
+
+
+def _gguf(file: Path) -> str | None:
+    """Of the head, which names every tensor, and of small pieces of the rest."""
+    if not file.is_file():
+        return None
+    size = file.stat().st_size
+    taken = hashlib.sha256(str(size).encode())
+    with file.open("rb") as handle:
+        taken.update(handle.read(1 << 22))
+        for piece in range(4096):
+            handle.seek(piece * size // 4096)
+            taken.update(handle.read(_SLICE))
+    return taken.hexdigest()[:16]
 
 
 def _weights(files: list[Path]) -> str:

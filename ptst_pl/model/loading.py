@@ -6,12 +6,13 @@ import contextlib
 import importlib.util
 import logging
 import pickle
+import struct
 from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import is_flash_attn_2_available
 
 from ptst_pl import InputError
@@ -19,9 +20,17 @@ from ptst_pl.model.adapter import check_adapter, merge_adapter
 from ptst_pl.model.attention import attending_with
 from ptst_pl.model.network import final_softcap
 from ptst_pl.model.weight_files import check_model_folder
+from ptst_pl.tokenization.gguf_file import gguf_source
 
 log = logging.getLogger(__name__)
 
+# What the libraries raise for files that are damaged, incomplete or of another kind.
+_LOADING_ERRORS = (
+    OSError, ValueError, ImportError, LookupError, RuntimeError, SafetensorError, pickle.UnpicklingError, struct.error,
+)  # fmt: skip
+
+# How transformers marks a model that it has read from quantised weights.
+_QUANTISED = ("hf_quantizer", "quantization_method", "is_quantized")
 Dtype = Literal["float32", "bfloat16"]
 Quantize = Literal["none", "int8", "nf4"]
 
@@ -47,10 +56,10 @@ def load_model(
     random_weights: bool = False,
     adapter: str | None = None,
 ) -> PreTrainedModel:
-    """A causal language model from a local folder or the hub, every weight of it from its files.
+    """A causal language model from a local folder, a GGUF file or the hub, every weight of it from its files.
 
     Args:
-        name_or_path: the folder or hub name.
+        name_or_path: the folder, file or hub name.
         dtype: type of the weights, or of the computation where they are quantised.
         attention: ``auto``, or an implementation that transformers knows.
         device: type of the device that the model is for.
@@ -85,7 +94,7 @@ def check_vocabulary(tokenizer: PreTrainedTokenizerBase, name_or_path: str) -> N
         InputError: it has fewer: a token was added and the embeddings were not resized.
     """
     with one_line(name_or_path):
-        rows = int(AutoConfig.from_pretrained(name_or_path).get_text_config().vocab_size)
+        rows = int(load_config(name_or_path).get_text_config().vocab_size)
     highest = max(tokenizer.get_vocab().values(), default=-1)
     if highest >= rows:
         raise InputError(
@@ -118,14 +127,31 @@ def _quantization(quantize: str, device: str, dtype: torch.dtype) -> dict[str, A
 def _from_files(name_or_path: str, options: dict[str, Any]) -> PreTrainedModel:
     """Transformers fills what it does not find with random numbers, and warns; here that is the end."""
     with one_line(name_or_path):
-        model, report = AutoModelForCausalLM.from_pretrained(name_or_path, output_loading_info=True, **options)
+        source, gguf = gguf_source(name_or_path)
+        model, report = AutoModelForCausalLM.from_pretrained(source, output_loading_info=True, **gguf, **options)
     for what, names in (("are missing in", report["missing_keys"]), ("are left over in", report["unexpected_keys"])):
         if names:
             raise InputError(
                 f"model {name_or_path!r}: {len(names)} weights {what} its files, such as {min(names)}; as a "
                 f"{model.config.model_type} model it would be partly random: check config.json and the weights"
             )
-    return model  # type: ignore[no-any-return]
+    return _plain(model, name_or_path) if gguf else model  # type: ignore[no-any-return]
+
+
+def _plain(model: PreTrainedModel, name: str) -> PreTrainedModel:
+    """Take off the mark of a quantised model: the weights have been widened, and can be trained and saved."""
+    for holder, marks in ((model.config, ("quantization_config",)), (model, _QUANTISED)):
+        for mark in marks:
+            if mark in vars(holder):
+                delattr(holder, mark)
+    model.name_or_path = name
+    return model
+
+
+def load_config(name_or_path: str) -> PreTrainedConfig:
+    """The config of a model, without its weights."""
+    source, gguf = gguf_source(name_or_path)
+    return AutoConfig.from_pretrained(source, **gguf)
 
 
 def _random(name_or_path: str, options: dict[str, Any]) -> PreTrainedModel:
@@ -143,7 +169,7 @@ def one_line(name_or_path: str) -> Iterator[None]:
     """What the libraries raise while a model is loaded, as one line that names the model."""
     try:
         yield
-    except (OSError, ValueError, ImportError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+    except _LOADING_ERRORS as error:
         reason = (" ".join(str(error).split()) or type(error).__name__)[:300]
         raise InputError(f"model {name_or_path!r} cannot be loaded: {reason}") from error
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ptst_pl import InputError
+from ptst_pl.tokenization.gguf_file import check_gguf, is_gguf
 
 # In the order in which transformers looks for them.
 _WEIGHTS = (
@@ -31,8 +32,13 @@ def check_model_folder(name_or_path: str, random_weights: bool = False) -> None:
         InputError: what was found in the folder, what is missing, and how to get it.
     """
     folder = Path(name_or_path)
+    if is_gguf(name_or_path):
+        if random_weights:
+            raise InputError(f"model.random_weights is true, but {name_or_path} holds weights: set it to false")
+        check_gguf(name_or_path)
+        return
     if folder.is_file():
-        raise InputError(f"model {name_or_path!r} is a file, expected a model folder or a hub name{_kind(folder)}")
+        raise InputError(f"model {name_or_path!r} is a file, expected a model folder, a .gguf file or a hub name")
     if not folder.is_dir():
         if random_weights:
             raise InputError(f"model.random_weights is true, which needs a local folder; {name_or_path!r} is none")
@@ -61,10 +67,6 @@ def weight_files(folder: Path) -> list[Path]:
     return [] if found is None else _shards(found)
 
 
-def _kind(file: Path) -> str:
-    return "; GGUF files are not read yet, name the model's folder or hub name" if file.suffix == ".gguf" else ""
-
-
 def _without_config(folder: Path) -> str:
     if (folder / "adapter_config.json").is_file():
         base = read_json_object(folder / "adapter_config.json").get("base_model_name_or_path") or "its base"
@@ -77,7 +79,7 @@ def _without_config(folder: Path) -> str:
 
 def _without_weights(folder: Path) -> str:
     hints = {
-        "*.incomplete": "an interrupted download", "*.gguf": "a GGUF file, which is another format",
+        "*.incomplete": "an interrupted download", "*.gguf": "a GGUF file: name the file itself as model.pretrained",
         "consolidated*": "weights in the authors' own format, which transformers does not read",
         "adapter_model.*": "a LoRA adapter, which is no model",
         "*.safetensors": "safetensors files of other names", "*.bin": "bin files of other names",

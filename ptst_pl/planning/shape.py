@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 
 from ptst_pl import InputError
 from ptst_pl.model import causal_lm, to_train, trainable
+from ptst_pl.model.loading import load_config
 from ptst_pl.model.text_part import beside_text
 from ptst_pl.training.finetuner import FineTuner
 
@@ -31,7 +32,7 @@ def build_on_meta(finetuner: FineTuner) -> nn.Module:
     if finetuner.attention not in ("auto", "flash_attention_2", "flash_attention_3"):
         options["attn_implementation"] = finetuner.attention
     try:
-        config = AutoConfig.from_pretrained(name)
+        config = load_config(name)
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config, **options)
     except (OSError, ValueError, ImportError) as error:

@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from ptst_pl import InputError
 from ptst_pl.results.records import write_text
+from ptst_pl.tokenization.gguf_file import check_gguf, gguf_source, without_strangers
 
 
 def load_tokenizer(name_or_path: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a local folder or a hub repository.
+    """The tokenizer of a local folder, a hub repository or a GGUF file.
 
     Raises:
         InputError: nothing there can be read as a tokenizer.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name_or_path)
-    except (OSError, ValueError, KeyError) as error:
+        source, options = gguf_source(name_or_path)
+        if options:
+            check_gguf(name_or_path)
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        if options:
+            tokenizer = without_strangers(tokenizer, name_or_path)
+    except InputError:
+        raise
+    except (OSError, ValueError, LookupError, ImportError, NotImplementedError, struct.error) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             f"tokenizer {name_or_path!r} cannot be loaded ({reason}); "
-            "give a folder with tokenizer.json and tokenizer_config.json, or a hub name"
+            "give a folder with tokenizer.json and tokenizer_config.json, a hub name or a GGUF file"
         ) from error
     # What is too long for the model is told by us, with the prompts that it concerns.
     tokenizer.deprecation_warnings["sequence-length-is-longer-than-the-specified-maximum"] = True
