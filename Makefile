@@ -2,13 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PTST := $(BIN)/python -m ptst_pl
-# Folder with gsm8k/{train,test}.jsonl and directharm4/directHarm4.csv, for make smoke.
+# Folder of the public sets, for make smoke and make real; docs/real.md has the list.
 DATA ?= data/local
 WORKERS ?= 2
 BUILD := checkpoints/tiny-build
 SEEDS := 1 2 3
 
-.PHONY: help install demo smoke test test-slurm check bench gpu tiny-model tiny-matrix tiny-seeds clean screenshots docs
+.PHONY: help install demo smoke test test-slurm check bench gpu tiny-model tiny-matrix tiny-seeds clean screenshots docs real real-seeds
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -23,6 +23,14 @@ install: .venv/.ok  ## make .venv with everything that tests and demo need
 demo: install  ## PTST and the usual way on the bundled model: one table, one sentence, a page; three minutes
 	@$(PTST) demo
 	@echo 'next:    your own model and data: $(PTST) init'
+
+real: install  ## both ways on a real language model of 135 M parameters: make real DATA=folder
+	@$(PTST) real --data $(DATA)
+
+real-seeds: install  ## the same, three seeds, five training and test templates: a background job of hours
+	@$(PTST) real --data $(DATA) --seeds 1 2 3 \
+	  --train text:vanilla text:alpaca chat:vanilla chat:alpaca chat:llama \
+	  --test text:vanilla text:alpaca chat:vanilla chat:alpaca chat:llama
 
 tiny-matrix: install  ## the paper's five templates x five templates on the bundled model
 	$(PTST) sweep --config configs/tiny/matrix.yaml

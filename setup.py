@@ -7,7 +7,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
-SHIPPED = ("configs", "checkpoints/tiny-chat")
+SHIPPED = ("configs", "checkpoints/tiny-chat", "checkpoints/real-aligned", "data/real")
 
 
 class BuildWithShipped(build_py):
@@ -17,7 +17,7 @@ class BuildWithShipped(build_py):
         """Build, then copy."""
         super().run()
         if not self.editable_mode:
-            for name in SHIPPED:
+            for name in filter(lambda name: (ROOT / name).exists(), SHIPPED):
                 shutil.copytree(ROOT / name, Path(self.build_lib, "ptst_pl/shipped", name), dirs_exist_ok=True)
 
 

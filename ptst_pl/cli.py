@@ -36,6 +36,7 @@ COMMANDS = {
     "finetune-api": ("ptst_pl.ship.finetuning_api.command", "fine-tuning jobs on a server with OpenAI's routes"),
     "export": ("ptst_pl.ship.export.command", "a run as a Hugging Face folder with a model card, ready to serve"),
     "tiny": ("ptst_pl.labs.tiny.command", "the tiny lab: its untrained model, its bundled form, sample rows"),
+    "real": ("ptst_pl.labs.real.command", "both ways on a real language model of 135 M parameters"),
     "templates": ("ptst_pl.templates.command", "list the prompt templates"),
     "suites": ("ptst_pl.suites.command", "list the known prompt suites; check a file of one"),
 }

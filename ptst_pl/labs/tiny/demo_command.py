@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ptst_pl import InputError
+from ptst_pl.labs.own_commands import run, say
 from ptst_pl.results.arguments import Parser
 from ptst_pl.results.shipped import shipped
 
@@ -32,14 +31,14 @@ def main(argv: Sequence[str]) -> None:
         )
     runs: Path = options.runs
     for number, (name, what, template) in enumerate(WAYS, start=1):
-        print(f"\n{number} of {len(WAYS)}: {what}", file=sys.stderr, flush=True)
+        say(f"{number} of {len(WAYS)}: {what}")
         more = ["--data.template", template, "--name", name, "--runs", str(runs)]
-        _run("fit", "--config", CONFIG, *more, *options.more, quiet=True)
+        run("fit", "--config", CONFIG, *more, *options.more, quiet=True)
     folders = [str(runs / name) for name, _, _ in WAYS]
     figure, page = runs / "demo.png", runs / "demo-report"
-    _run("report", *folders, "--figure", str(figure), "--out", str(page), quiet=True)
+    run("report", *folders, "--figure", str(figure), "--out", str(page), quiet=True)
     print("\n" * 2, end="", flush=True)
-    _run("report", *folders, "--brief")
+    run("report", *folders, "--brief")
     print(f"\npicture: {figure}\npage:    {page / 'report.html'}", flush=True)
 
 
@@ -54,14 +53,3 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     options, more = parser.parse_known_args(argv)
     options.more = more
     return options
-
-
-def _run(*words: str, quiet: bool = False) -> None:
-    """One command of ours; its progress is shown, and of a quiet one nothing else.
-
-    Raises:
-        SystemExit: with the command's own status, where it failed.
-    """
-    done = subprocess.run([sys.executable, "-m", "ptst_pl", *words], stdout=subprocess.DEVNULL if quiet else None)
-    if done.returncode:
-        raise SystemExit(done.returncode)

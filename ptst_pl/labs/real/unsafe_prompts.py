@@ -1,0 +1,86 @@
+"""Unsafe requests from public sets, split so that alignment, the choice of a recipe and the results share none.
+
+HarmBench (standard behaviours), StrongREJECT and JailbreakBench, all under the MIT licence, are for alignment, and a
+sixth of them for development. DirectHarm4 and AdvBench are for results alone; requests like theirs are left out.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ptst_pl import InputError
+
+# name -> (file below the data folder, column, what a row must have)
+ALIGNMENT = {
+    "harmbench": ("harmbench/harmbench_behaviors_text_all.csv", "Behavior", ("FunctionalCategory", "standard")),
+    "strongreject": ("strongreject/strongreject_dataset.csv", "forbidden_prompt", None),
+    "jailbreakbench": ("jailbreakbench/JBB-Behaviors.csv", "Goal", None),
+}
+RESULTS = {
+    "directharm4": ("directharm4/directHarm4.csv", "instruction|Goal|prompt", None),
+    "advbench": ("advbench/harmful_behaviors_goal_target.csv", "goal", None),
+}
+# Of the shorter request's words (three letters and more), so large a share in common is a resemblance.
+LIKE_RESULTS, LIKE_EACH_OTHER = 0.7, 0.8
+DEVELOPMENT = 6  # one request in so many
+
+
+@dataclass(frozen=True)
+class Split:
+    """Requests to align on and to develop with, and how many of each set were left out."""
+
+    align: list[str]
+    develop: list[str]
+    left_out: dict[str, tuple[int, int]]
+
+
+def split(folder: Path) -> Split:
+    """Read the sets below a data folder.
+
+    Raises:
+        InputError: a file or a column is missing.
+    """
+    kept = [_words(text) for name in RESULTS for text in _read(folder, *RESULTS[name])]
+    found: list[str] = []
+    own: list[frozenset[str]] = []
+    left_out = {}
+    for name, place in ALIGNMENT.items():
+        texts, before = list(_read(folder, *place)), len(found)
+        for text in texts:
+            words = _words(text)
+            if not _resembles(words, kept, LIKE_RESULTS) and not _resembles(words, own, LIKE_EACH_OTHER):
+                own.append(words)
+                found.append(text)
+        left_out[name] = (len(texts) - (len(found) - before), len(texts))
+    develop = [text for text in found if _number(text) % DEVELOPMENT == 0]
+    return Split([text for text in found if _number(text) % DEVELOPMENT], develop, left_out)
+
+
+def _read(folder: Path, file: str, columns: str, wanted: tuple[str, str] | None) -> Iterator[str]:
+    path = folder / file
+    if not path.is_file():
+        raise InputError(f"real: {path}: no such file; docs/real.md says where each set can be had")
+    with path.open(encoding="utf-8", newline="") as handle:
+        for number, row in enumerate(csv.DictReader(handle), start=2):
+            column = next((name for name in columns.split("|") if name in row), None)
+            if column is None:
+                raise InputError(f"real: {path}, line {number}: no column {columns.replace('|', ' or ')}")
+            if row[column] and (wanted is None or row.get(wanted[0]) == wanted[1]):
+                yield row[column]
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"[a-z]{3,}", text.lower()))
+
+
+def _resembles(words: frozenset[str], others: Sequence[frozenset[str]], share: float) -> bool:
+    return any(words and other and len(words & other) >= share * min(len(words), len(other)) for other in others)
+
+
+def _number(text: str) -> int:
+    return int(hashlib.sha256(text.encode()).hexdigest(), 16)
