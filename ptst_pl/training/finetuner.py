@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning import LightningModule
@@ -32,9 +31,9 @@ from ptst_pl.model.sharding import (
 )
 from ptst_pl.results.identity import check_same
 from ptst_pl.tokenization.batches import Batch, PackRows, PadRight, Sources
+from ptst_pl.training.optimiser import Schedule, adamw, with_schedule
 
 log = logging.getLogger(__name__)
-Schedule = Literal["constant", "cosine", "linear", "per-epoch-decay"]
 # So many micro-batches are remembered at most, to name the one without a finite loss.
 REMEMBERED = 1000
 
@@ -254,30 +253,11 @@ class FineTuner(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """AdamW over the trained parameters, and the schedule per optimiser step."""
-        optimizer = torch.optim.AdamW(
-            trainable(self.network).values(),
-            lr=self.learning_rate,
-            weight_decay=self.weight_decay,
-            betas=self.betas,
-            fused=True,  # one pass over the parameters, and no number is fetched from the device
-        )
-        if self.schedule == "per-epoch-decay":
-            scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=self.decay)
-            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
-        factor = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: self._factor(step))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": factor, "interval": "step"}}
+        optimizer = adamw(trainable(self.network).values(), self.learning_rate, self.weight_decay, self.betas)
+        return with_schedule(optimizer, self.schedule, self.warmup_steps, self.decay, self._total_steps)
 
-    def _factor(self, step: int) -> float:
-        """Learning rate at ``step`` as a share of the peak."""
-        if step < self.warmup_steps:
-            return (step + 1) / self.warmup_steps
-        if self.schedule == "constant" or step == 0:
-            return 1.0
-        # Not asked for before training: Lightning would set up the loader then, and a resumed run
-        # would lose its place in the epoch (pitfall G1).
-        total = int(self.trainer.estimated_stepping_batches)
-        done = min(1.0, (step - self.warmup_steps) / max(1, total - self.warmup_steps))
-        return 1.0 - done if self.schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
+    def _total_steps(self) -> int:
+        return int(self.trainer.estimated_stepping_batches)
 
     # ---- held-out loss ----------------------------------------------------------------------
 

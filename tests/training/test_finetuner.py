@@ -1,7 +1,6 @@
 """FineTuner alone: what it refuses, its learning rates, what its checkpoints hold."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,6 +9,7 @@ from training_fixtures import assert_same, llama_config, save_random
 from ptst_pl import InputError
 from ptst_pl.model import LoraSettings, add_lora, load_model
 from ptst_pl.training.finetuner import FineTuner
+from ptst_pl.training.optimiser import share_of_peak
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # peft asks by the old name
 
@@ -27,10 +27,8 @@ def test_full_fine_tuning_needs_float32_master_weights():
         FineTuner("x", method="full", dtype="bfloat16")
 
 
-def factors(total=10, **options):
-    tuner = FineTuner("x", **options)
-    tuner._trainer = SimpleNamespace(estimated_stepping_batches=total)
-    return [tuner._factor(step) for step in range(total + 1)]
+def factors(total=10, schedule="constant", warmup_steps=0):
+    return [share_of_peak(step, schedule, warmup_steps, lambda: total) for step in range(total + 1)]
 
 
 def test_constant_with_warm_up():
@@ -51,7 +49,11 @@ def test_cosine_with_warm_up_goes_to_zero():
 
 def test_the_first_rate_asks_for_no_loader():
     """Reading the number of steps before training sets the loader up and loses a resumed run's place."""
-    assert FineTuner("x", schedule="cosine")._factor(0) == 1.0
+
+    def total() -> int:
+        raise AssertionError("asked for the number of steps")
+
+    assert share_of_peak(0, "cosine", 0, total) == 1.0
 
 
 def test_an_adapters_checkpoint_holds_the_adapter_only(tmp_path):
