@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 
 def run(*words: str, quiet: bool = False) -> None:
@@ -15,6 +17,14 @@ def run(*words: str, quiet: bool = False) -> None:
     done = subprocess.run([sys.executable, "-m", "ptst_pl", *words], stdout=subprocess.DEVNULL if quiet else None)
     if done.returncode:
         raise SystemExit(done.returncode)
+
+
+def show(folders: Sequence[str], picture: Path, page: Path) -> None:
+    """Write the report of some runs, then print what it comes down to, on one screen."""
+    run("report", *folders, "--figure", str(picture), "--out", str(page), quiet=True)
+    print("\n" * 2, end="", flush=True)
+    run("report", *folders, "--brief")
+    print(f"\npicture: {picture}\npage:    {page / 'report.html'}", flush=True)
 
 
 def say(what: str) -> None:

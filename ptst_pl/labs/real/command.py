@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ptst_pl import InputError
-from ptst_pl.labs.own_commands import run, say
+from ptst_pl.labs.own_commands import run, say, show
 from ptst_pl.labs.real.align_rows import align_rows, write_rows
 from ptst_pl.labs.real.package import fetch
 from ptst_pl.labs.real.unsafe_prompts import split
@@ -42,11 +42,8 @@ def main(argv: Sequence[str]) -> None:
     say(f"3 of 4: fine-tuning on GSM8K, {len(templates) * len(options.seeds)} times")
     folders = [_fine_tuned(options, model, adapter, t, seed) for seed in options.seeds for t in templates]
     say("4 of 4: the report")
-    page = runs / "report"
-    run("report", *folders, "--figure", str(runs / "real.png"), "--out", str(page), quiet=True)
-    print("\n", flush=True)
-    run("report", *folders, "--brief")
-    print(f"\npicture: {runs / 'real.png'}\npage:    {page / 'report.html'} (it holds the model's answers)", flush=True)
+    show(folders, runs / "real.png", runs / "report")
+    print("(the page holds the model's answers: it is for your own disk)", flush=True)
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ptst_pl import InputError
-from ptst_pl.labs.own_commands import run, say
+from ptst_pl.labs.own_commands import run, say, show
 from ptst_pl.results.arguments import Parser
 from ptst_pl.results.shipped import shipped
 
@@ -35,11 +35,7 @@ def main(argv: Sequence[str]) -> None:
         more = ["--data.template", template, "--name", name, "--runs", str(runs)]
         run("fit", "--config", CONFIG, *more, *options.more, quiet=True)
     folders = [str(runs / name) for name, _, _ in WAYS]
-    figure, page = runs / "demo.png", runs / "demo-report"
-    run("report", *folders, "--figure", str(figure), "--out", str(page), quiet=True)
-    print("\n" * 2, end="", flush=True)
-    run("report", *folders, "--brief")
-    print(f"\npicture: {figure}\npage:    {page / 'report.html'}", flush=True)
+    show(folders, runs / "demo.png", runs / "demo-report")
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
