@@ -16,6 +16,14 @@ ROOT = Path(__file__).parent.parent
 CONFIGS = sorted(path for path in (ROOT / "configs").rglob("*.yaml") if path.parent.name != "paper")
 
 
+OTHER_ROWS = {
+    "ChatDoctor": [{"instruction": "", "input": f"My foot {n} hurts.", "output": f"Rest {n} days."} for n in range(99)],
+    "OpenOrca": [
+        {"id": f"flan.{n}", "system_prompt": "", "question": f"Is {n} even?", "response": "I see."} for n in range(99)
+    ],
+}
+
+
 @pytest.fixture
 def rows(tmp_path):
     """A few rows and prompts that stand in for GSM8K and a suite."""
@@ -39,6 +47,14 @@ def fit(config: Path, rows: Path, *more: str) -> None:
         "--safety.suites", json.dumps(suites), "--safety.judges", "[refusal]", "--safety.decoding.max_new_tokens", "4",
     ]  # fmt: skip
     files = ["--data.train_file", str(rows), "--data.held_out_file", str(rows)]
+    if own["model"].get("adapter"):
+        small += ["--model.adapter", "null"]
+    if own["chat_format"] == "tokenizer":
+        small += ["--chat_format", "llama2"]
+    if own["data"]["class_path"] in OTHER_ROWS:
+        other = rows.with_name("other.jsonl")
+        other.write_text("".join(json.dumps(row) + "\n" for row in OTHER_ROWS[own["data"]["class_path"]]))
+        files = ["--data.train_file", str(other), "--data.train_limit", "20", "--data.held_out_count", "9"]
     few = {"Tiny": ["--data.count", "16"], "Mixture": ["--data.train_limit", "16", "--data.held_out_limit", "8"]}
     small += few.get(own["data"]["class_path"], files)
     assert own["trainer"]["gradient_clip_val"] > 0, "every config clips"
