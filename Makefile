@@ -61,7 +61,7 @@ docs: install  ## the guides as a site: build/site/index.html
 	@echo wrote build/site/index.html
 
 test: install  ## all tests, as many files at a time as WORKERS says
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --durations 25
 
 test-slurm: install  ## jobs on a real SLURM of one node (apt-get install slurm-wlm munge), 10 to 25 minutes
 	$(BIN)/python tests/slurm/run.py
