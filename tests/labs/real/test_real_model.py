@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from dataclasses import replace
@@ -65,18 +66,18 @@ def test_sixteen_answers_of_the_engine_are_those_of_generate(model, encoder):
     assert [answer.ids for answer in engine] == [answer.ids for answer in plain]
 
 
-def test_two_steps_with_the_prefix_computed_once_are_two_padded_steps(file, encoder):
-    rows = [encoder.encode(Example(r["question"], r["answer"]), find_template("chat:llama")) for r in question_rows(6)]
+def test_two_steps_with_the_prefix_computed_once_are_two_padded_steps(model, encoder):
+    rows = [encoder.encode(Example(r["question"], r["answer"]), find_template("chat:llama")) for r in question_rows(4)]
     losses = {}
     for path in ("padded", "prefix"):
-        model = load_model(str(file), "float32")
-        assert choose_path(model, path)[0] == path
+        own = copy.deepcopy(model)
+        assert choose_path(own, path)[0] == path
         collate = PadRight(encoder.pad_id) if path == "padded" else PackRows(encoder.pad_id, sharing=True)
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        optimizer = torch.optim.SGD(own.parameters(), lr=0.1)
         losses[path] = []
         for step in range(2):
-            batch = collate(list(enumerate(rows[3 * step : 3 * step + 3])))
-            loss = batch_nll(model, batch) / batch.targets.numel()
+            batch = collate(list(enumerate(rows[2 * step : 2 * step + 2])))
+            loss = batch_nll(own, batch) / batch.targets.numel()
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
