@@ -150,9 +150,13 @@ def run_child(argv: list[str], cwd: str, log: str, environment: dict[str, str]) 
     main(argv)
 
 
-def _server() -> Any:
+def fork_server() -> Any:
+    """Starts processes that have everything imported.
+
+    A worker of pytest has one such server, and the first test decides what it imports: so all take this one.
+    """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["ptst_pl.training.command"])
+    context.set_forkserver_preload(["ptst_pl.training.command", "openai", "ptst_pl.ship.finetuning_api.command"])
     return context
 
 
@@ -226,7 +230,7 @@ class World:
         self._count += 1
         log = self.folder / f"log-{self._count:03d}"
         argv = [command, "--config", str(self.folder / "base.yaml"), *options]
-        process = _server().Process(target=main, args=(argv, str(self.folder), str(log), environment or {}))
+        process = fork_server().Process(target=main, args=(argv, str(self.folder), str(log), environment or {}))
         process.start()
         log_files = [log.with_suffix(s) for s in (".out", ".err")]
         while process.is_alive() and not all(f.exists() for f in log_files):

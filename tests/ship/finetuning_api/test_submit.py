@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ import threading
 import pytest
 from job_commands import MODEL, SECRET, command, refused, states, submission
 from jobs_server import Fault, JobsServer, serving_jobs
+from training_fixtures import fork_server
 
 from ptst_pl.cli import main
 from ptst_pl.ship.finetuning_api import server as server_module
@@ -100,8 +100,7 @@ def test_a_kill_at_any_moment_leaves_one_job(chat_file, tmp_path, capfd):
 
     The server is a hard one: it drops the metadata, and a new job comes late into its list.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["openai", "ptst_pl.ship.finetuning_api.command", "test_submit"])
+    context = fork_server()
     kill_at, finished = 0, False
     while not finished:
         folder = tmp_path / f"kill-{kill_at}"
