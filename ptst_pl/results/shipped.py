@@ -1,4 +1,4 @@
-"""What comes with the program, from a checkout or a wheel: the configs and the bundled model."""
+"""What comes with the program, from a checkout or a wheel: configs, the bundled model, the real lab's adapter."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 _PACKAGE = Path(__file__).resolve().parents[1]
 # A checkout has them beside the package, a wheel within it.
 _PLACES = (_PACKAGE.parent, _PACKAGE / "shipped")
-_PRETRAINED = re.compile(r"^  pretrained: (checkpoints/\S+)", re.MULTILINE)
+# Keys of a config whose values may be shipped folders.
+_MODEL = re.compile(r"^  (pretrained|adapter): (checkpoints/\S+)", re.MULTILINE)
 
 
 def shipped(name: str) -> Path | None:
@@ -29,7 +30,7 @@ def shipped_configs() -> list[str]:
 
 
 def with_shipped_configs(argv: Sequence[str]) -> list[str]:
-    """A command line with paths for the names of shipped configs, and for the bundled model that they name."""
+    """A command line with paths for the names of shipped configs, and for the shipped folders that they name."""
     words: list[str] = []
     for place, word in enumerate(argv):
         flag, equals, value = word.partition("=")
@@ -49,8 +50,8 @@ def _config(name: str) -> Path | None:
 
 
 def _model(config: Path) -> list[str]:
-    named = _PRETRAINED.search(config.read_text(encoding="utf-8"))
-    if named is None or Path(named[1]).exists():
-        return []
-    found = shipped(named[1])
-    return ["--model.pretrained", str(found)] if found else []
+    words = []
+    for key, named in _MODEL.findall(config.read_text(encoding="utf-8")):
+        found = None if Path(named).exists() else shipped(named)
+        words += [f"--model.{key}", str(found)] if found else []
+    return words

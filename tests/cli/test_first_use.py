@@ -60,6 +60,8 @@ def test_a_wheel_runs_the_demo_in_an_empty_folder_and_ends_in_one_screen(wheel, 
     where = command(tmp_path, "--version", path=wheel)
     assert where.returncode == 0, where.stderr
     assert (wheel / "ptst_pl/py.typed").is_file()
+    assert (wheel / "ptst_pl/shipped/checkpoints/real-aligned/adapter_model.safetensors").is_file()
+    assert (wheel / "ptst_pl/shipped/data/real/benign.jsonl").is_file()
     done = command(tmp_path, "demo", *SHORT, path=wheel)
     assert done.returncode == 0, done.stderr[-3000:]
     said = done.stdout.strip().splitlines()
@@ -86,6 +88,8 @@ def test_configs_are_found_by_name_and_ones_own_file_comes_first(monkeypatch, tm
         "fit", "--config", str(ROOT / "configs/tiny/ptst.yaml"), "--model.pretrained", model, "--name", "x",
     ]  # fmt: skip
     assert with_shipped_configs(["fit", "--config=configs/tiny/ptst.yaml"])[1].endswith("configs/tiny/ptst.yaml")
+    adapter = with_shipped_configs(["fit", "--config", "real/gsm8k"])[-2:]
+    assert adapter == ["--model.adapter", str(shipped("checkpoints/real-aligned"))]
     (tmp_path / "tiny").mkdir()
     (tmp_path / "tiny/ptst").write_text("mine")
     for words in (["fit", "--config", "tiny/ptst"], ["fit", "--config", "nonesuch"], ["report", "tiny/ptst"]):

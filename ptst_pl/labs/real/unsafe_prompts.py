@@ -45,12 +45,12 @@ def split(folder: Path) -> Split:
     Raises:
         InputError: a file or a column is missing.
     """
-    kept = [_words(text) for name in RESULTS for text in _read(folder, *RESULTS[name])]
+    kept = [_words(text) for name in RESULTS for text in read_column(folder, *RESULTS[name])]
     found: list[str] = []
     own: list[frozenset[str]] = []
     left_out = {}
     for name, place in ALIGNMENT.items():
-        texts, before = list(_read(folder, *place)), len(found)
+        texts, before = list(read_column(folder, *place)), len(found)
         for text in texts:
             words = _words(text)
             if not _resembles(words, kept, LIKE_RESULTS) and not _resembles(words, own, LIKE_EACH_OTHER):
@@ -61,16 +61,28 @@ def split(folder: Path) -> Split:
     return Split([text for text in found if _number(text) % DEVELOPMENT], develop, left_out)
 
 
-def _read(folder: Path, file: str, columns: str, wanted: tuple[str, str] | None) -> Iterator[str]:
+def read_column(folder: Path, file: str, columns: str, wanted: tuple[str, str] | None = None) -> Iterator[str]:
+    """The texts of a column of a public set.
+
+    Args:
+        folder: the data folder.
+        file: the set's file in it.
+        columns: the column's names in its editions, with ``|`` between them.
+        wanted: a column and the value that a row must have there.
+
+    Raises:
+        InputError: the file or a column is missing.
+    """
     path = folder / file
     if not path.is_file():
         raise InputError(f"real: {path}: no such file; docs/real.md says where each set can be had")
     with path.open(encoding="utf-8", newline="") as handle:
         for number, row in enumerate(csv.DictReader(handle), start=2):
             column = next((name for name in columns.split("|") if name in row), None)
-            if column is None:
-                raise InputError(f"real: {path}, line {number}: no column {columns.replace('|', ' or ')}")
-            if row[column] and (wanted is None or row.get(wanted[0]) == wanted[1]):
+            missing = columns.replace("|", " or ") if column is None else wanted[0] if wanted else None
+            if column is None or (wanted and wanted[0] not in row):
+                raise InputError(f"real: {path}, line {number}: no column {missing}")
+            if row[column] and (wanted is None or row[wanted[0]] == wanted[1]):
                 yield row[column]
 
 

@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> None:
 def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser(
         prog="ptst_pl demo",
-        description="PTST and the usual way on the bundled model: three minutes on two cores. Further keys of fit "
+        description="PTST and the usual way on the bundled model: ninety seconds on two cores. Further keys of fit "
         "reach both fits, such as --trainer.max_steps 40.",
         allow_abbrev=False,
     )

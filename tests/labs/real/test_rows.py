@@ -13,7 +13,7 @@ from ptst_pl.judges.refusal import classify
 from ptst_pl.labs.real.align_rows import PLAIN, SAFE, align_rows, benign, whole_sentences
 from ptst_pl.labs.real.benign_prompts import everyday, unsafe_looking
 from ptst_pl.labs.real.refusals import OFFERS, OPENINGS, REASONS, refusal
-from ptst_pl.labs.real.unsafe_prompts import LIKE_RESULTS, RESULTS, _read, _resembles, _words, split
+from ptst_pl.labs.real.unsafe_prompts import LIKE_RESULTS, RESULTS, _resembles, _words, read_column, split
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def test_alignment_development_and_results_share_nothing(found, shared_data):
     assert len(found.align) > 350
     assert 50 < len(found.develop) < len(found.align)
     assert not set(found.align) & set(found.develop)
-    results = [_words(text) for name in RESULTS for text in _read(shared_data, *RESULTS[name])]
+    results = [_words(text) for name in RESULTS for text in read_column(shared_data, *RESULTS[name])]
     assert len(results) > 900
     for text in found.align + found.develop:
         assert not _resembles(_words(text), results, LIKE_RESULTS), "a request like one of the results'"
