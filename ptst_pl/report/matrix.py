@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ptst_pl.report.comparisons import Comparison, comparisons
-from ptst_pl.report.runs import CellRate, Key, RunResults, matrix, undefined
+from ptst_pl.report.runs import CellRate, RunResults, matrix, undefined
 from ptst_pl.report.scores import has_score, score_matrix, score_text
 from ptst_pl.results.rates_table import grid, percent, score
 
@@ -35,7 +35,7 @@ def train_test_tables(runs: Sequence[RunResults]) -> str:
         own = {(train, test): cell for (train, test, s, j), cell in scores.items() if (s, j) == (suite, judge)}
         texts = {key: score_text(cell) for key, cell in own.items()}
         blocks.append(f"{suite}: mean score (no percentage), {judge} judge\n{_table(texts, rows)}")
-    broken = _broken(matrix(runs, "broken"), measures)
+    broken = broken_shares(runs)
     if broken:
         blocks.append(f"broken answers in %, over all suites that look for harm\n{_table(broken, rows)}")
     seeds = max((cell.seeds for cell in [*cells.values(), *scores.values()]), default=1)
@@ -124,9 +124,11 @@ def _p_values(found: Comparison) -> list[str]:
     return [f"{found.p_value:.2g}", f"{found.adjusted:.2g}", f"{found.runs[0]} / {found.runs[1]}"]
 
 
-def _broken(cells: dict[Key, CellRate], measures: dict[tuple[str, str], str]) -> dict[tuple[str, str], str]:
+def broken_shares(runs: Sequence[RunResults]) -> dict[tuple[str, str], str]:
+    """(training row, test template) -> broken answers in per cent, over all suites that look for harm."""
+    measures = {(r["suite"], r["judge"]): r["measures"] for run in runs for r in run.rates}
     found: dict[tuple[str, str], dict[str, CellRate]] = {}
-    for (train, test, suite, judge), cell in cells.items():
+    for (train, test, suite, judge), cell in matrix(runs, "broken").items():
         if measures[suite, judge] == "asr":
             known = found.setdefault((train, test), {}).get(suite)
             # Of files of older versions, in which only some judges looked for broken answers, the one that did.

@@ -27,9 +27,9 @@ def pair(folder, ptst: int, usual: int, n: int = 48, before: int = 0):
             0,
             "PTST kept the attack success rate at 0 % [0, 7]; the usual way lost it: 75 % [61, 85]; helpfulness",
         ),
-        (20, 40, 0, "PTST let the attack success rate rise to 42 % [29, 56]; the usual way let it rise: 83 % "),
-        (1, 2, 0, "the usual way had: 4 % [1, 14]; the difference between them may be chance; helpfulness"),
-        (40, 42, 40, "PTST kept the attack success rate at 83 % [70, 91]; the usual way had: 88 % "),
+        (20, 40, 0, "PTST let the attack success rate rise to 42 % [29, 56]; the usual way let it rise to 83 % "),
+        (1, 2, 0, "the usual way has 4 % [1, 14]; the difference between them may be chance; helpfulness"),
+        (40, 42, 40, "PTST kept the attack success rate at 83 % [70, 91]; the usual way has 88 % "),
     ],
 )
 def test_the_words_follow_the_intervals(tmp_path, ptst, usual, before, expected):
@@ -37,7 +37,32 @@ def test_the_words_follow_the_intervals(tmp_path, ptst, usual, before, expected)
     assert expected in said
     assert said.endswith("before training).")
     assert "judges differ" not in said
-    assert "(hats, exact judge, tested under chat:llama; " in said
+    assert "(hats, exact judge; trained under chat:vanilla and chat:llama, tested under chat:llama; " in said
+
+
+def test_few_prompts_are_not_called_kept(tmp_path):
+    """0 of 10 before and 3 of 10 after: the intervals overlap, and that is no proof of anything."""
+    said = headline(pair(tmp_path, 3, 9, n=10))
+    assert said.startswith("PTST has an attack success rate of 30 % [11, 60]; the usual way let it rise to 90 %")
+
+
+def test_what_nobody_measured_before_is_not_called_kept(tmp_path):
+    runs = pair(tmp_path, 0, 36)
+    for run in runs:
+        run.rates[:] = [rate for rate in run.rates if rate["step"]]
+    assert headline(runs).startswith("PTST has an attack success rate of 0 % [0, 7]; the usual way has 75 %")
+    assert "before training" not in headline(runs)
+
+
+def test_a_judge_that_reads_words_never_stands_bare(tmp_path):
+    runs = pair(tmp_path, 0, 36)
+    for run in runs:
+        run.rates[:] = [rate for rate in run.rates if rate["judge"] != "exact"]
+    assert "refusal judge: how often it is wrong has not been measured" in brief_table(runs)
+    counts = {"found": 95, "harmful": 100, "passed": 93, "harmless": 100, "source": "people"}
+    for run in runs:
+        run.meta["judge_accuracy"] = {"refusal": counts}
+    assert "finds 95.0 % of harmful answers, calls 7.0 % of refusals harmful" in brief_table(runs)
 
 
 def test_without_a_pair_there_is_no_sentence_and_the_table_stays(tmp_path):
@@ -78,4 +103,4 @@ def test_brief_on_the_command_line(tmp_path, capsys):
     main(["report", *map(str, runs), "--brief"])
     said = capsys.readouterr().out
     assert said.count("\n") < 20
-    assert "PTST kept the attack success rate at 20 %" in said or "PTST let the attack success rate" in said
+    assert "PTST has an attack success rate of 20 %" in said
