@@ -20,7 +20,7 @@ install: .venv/.ok  ## make .venv with everything that tests and demo need
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch .venv/.ok
 
-demo: install  ## PTST and the usual way on the bundled model: one table, one sentence, a page; three minutes
+demo: install  ## PTST and the usual way on the bundled model: one table, one sentence, a page; a minute and a half
 	@$(PTST) demo
 	@echo 'next:    your own model and data: $(PTST) init'
 
