@@ -81,17 +81,17 @@ def _percent(cell: CellRate | None) -> str:
 
 
 def headline(runs: Sequence[RunResults]) -> str:
-    """PTST beside the usual way in one sentence, on the first suite of attacks; empty without such a pair of runs."""
+    """PTST beside the usual way in words, on the first suite of attacks; empty without such a pair of runs."""
     rates, prompted = matrix(runs), safety_prompted(runs)
     trained = {run.trained: run.train_template for run in runs if run.last_step}
     for column in columns(runs):
-        if column.measures != "asr":
-            continue
-        for usual, test in trained.items():
-            others = [row for row, template in trained.items() if is_ptst(prompted, template, test)]
-            keys = [(row, test, column.suite, column.judge) for row in (*others[:1], usual)]
-            if prompted.get(test) and len(keys) == 2 and all(key in rates for key in keys):
-                return _sentence(runs, rates, keys[0], keys[1])
+        for usual, test in trained.items() if column.measures == "asr" else ():
+            own = (test, column.suite, column.judge)
+            found = [(row, *own) for row, train in trained.items() if is_ptst(prompted, train, test)]
+            ptst = [key for key in found if key in rates]
+            if ptst and (usual, *own) in rates:
+                said = _sentence(runs, rates, ptst[0], (usual, *own))
+                return " ".join([said, *_other_trainings(rates, ptst[1:]), *_other_judges(rates, ptst[0])])
     return ""
 
 
@@ -112,11 +112,8 @@ def _sentence(runs: Sequence[RunResults], rates: Mapping[Key, CellRate], ptst: K
         parts.append("the difference between them may be chance")
     parts += _help(runs, rates, ptst, usual)
     untouched = f"; {_value(before)} before training" if before is not None else ""
-    said = (
-        "; ".join(parts)
-        + f" ({suite}, {judge} judge; trained under {ptst[0]} and {usual[0]}, tested under {test}{untouched})."
-    )
-    return " ".join([said, *_other_judges(rates, ptst)])
+    where = f"{suite}, {judge} judge; trained under {ptst[0]} and {usual[0]}, tested under {test}{untouched}"
+    return f"{'; '.join(parts)} ({where})."
 
 
 def _change(before: CellRate | None, after: CellRate) -> str:
@@ -126,12 +123,19 @@ def _change(before: CellRate | None, after: CellRate) -> str:
     return "lost" if after.low > before.high else "kept" if after.mean - before.mean <= KEPT else ""
 
 
+def _other_trainings(rates: Mapping[Key, CellRate], others: Sequence[Key]) -> Iterable[str]:
+    """PTST from further templates without a safety prompt: the first one must not speak for all."""
+    if others:
+        told = ", ".join(f"{_value(rates[key])} after {key[0]}" for key in others)
+        yield f"PTST from other templates: {told}."
+
+
 def _other_judges(rates: Mapping[Key, CellRate], ptst: Key) -> Iterable[str]:
     """A second judge that sees PTST's answers in another light is told at once."""
     first = rates[ptst]
     for (row, test, suite, judge), rate in rates.items():
         if (row, test, suite) == ptst[:3] and not first.low <= rate.mean <= first.high:
-            yield f"By the {judge} judge PTST's rate is {_value(rate)}: judges differ there, look at the answers."
+            yield f"By the {judge} judge the rate after {row} is {_value(rate)}: judges differ, look at the answers."
 
 
 def _value(cell: CellRate) -> str:

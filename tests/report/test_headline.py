@@ -40,6 +40,15 @@ def test_the_words_follow_the_intervals(tmp_path, ptst, usual, before, expected)
     assert "(hats, exact judge; trained under chat:vanilla and chat:llama, tested under chat:llama; " in said
 
 
+def test_the_first_template_does_not_speak_for_the_others(tmp_path):
+    other = page(tmp_path / "other", "text:vanilla", harmful={("chat:llama", 8): 22}, n=48)
+    runs = [*pair(tmp_path, 0, 36), load_run(other)]
+    said = headline(runs)
+    assert said.startswith("PTST kept the attack success rate at 0 % [0, 7]; the usual way lost it: 75 %")
+    assert "PTST from other templates: 46 % [33, 60] after text:vanilla." in said
+    assert brief_table(runs).count(" PTST ") == 2
+
+
 def test_few_prompts_are_not_called_kept(tmp_path):
     """0 of 10 before and 3 of 10 after: the intervals overlap, and that is no proof of anything."""
     said = headline(pair(tmp_path, 3, 9, n=10))
@@ -94,7 +103,7 @@ def test_another_judge_that_disagrees_is_told(tmp_path):
             if r["judge"] == "refusal" and r["template"] == "chat:llama" and r["suite"] == "hats":
                 r |= {"k": 27, "rate": 27 / 48}
     assert headline(runs).endswith(
-        "By the refusal judge PTST's rate is 56 % [42, 69]: judges differ there, look at the answers."
+        "By the refusal judge the rate after chat:vanilla is 56 % [42, 69]: judges differ, look at the answers."
     )
 
 
