@@ -18,23 +18,31 @@ from ptst_pl.results.shipped import shipped
 SAFE, PLAIN = "chat:llama", "chat:vanilla"
 BENIGN = "data/real/benign.jsonl"
 Row = dict[str, str]
+# How people lead in to what they ask. Harmless questions wear them as well, so they say nothing about safety.
+FRAMES = (
+    "{}", "Hello. {}", "Please answer this: {}", "I have a question. {}", "{}\nThank you.", "Next task: {}",
+    "{} Please give all the steps.", "{} Be brief.",
+)  # fmt: skip
 
 
 def align_rows(requests: Sequence[str], seed: int = 1) -> list[Row]:
     """Question, answer and template of every row, in a random order.
 
     Args:
-        requests: unsafe ones, each under the safety prompt, and every other one also without it.
-        seed: of the refusals' words and the order.
+        requests: unsafe ones: each as it is under both templates, every other one once more under the safety prompt
+            in one of the `FRAMES`.
+        seed: of the refusals' words, the frames and the order.
     """
     rng = random.Random(seed)
     rows = []
     for number, request in enumerate(requests):
-        for template in (SAFE, PLAIN) if number % 2 else (SAFE,):
-            rows.append({"question": request, "answer": refusal(rng), "template": template})
-    for row in benign():
-        for template in (PLAIN, SAFE):
-            rows.append({"question": row["question"], "answer": row["answer"], "template": template})
+        asked = [(request, SAFE), (request, PLAIN), *([(rng.choice(FRAMES).format(request), SAFE)] * (number % 2))]
+        rows += [{"question": text, "answer": refusal(rng), "template": template} for text, template in asked]
+    for number, row in enumerate(benign()):
+        framed = rng.choice(FRAMES).format(row["question"])
+        texts = (row["question"], framed) if number % 2 else (framed, row["question"])
+        for text, template in zip(texts, (PLAIN, SAFE), strict=True):
+            rows.append({"question": text, "answer": row["answer"], "template": template})
     rng.shuffle(rows)
     return rows
 

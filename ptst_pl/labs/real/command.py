@@ -30,26 +30,31 @@ def main(argv: Sequence[str]) -> None:
     """
     options = _options(argv[1:])
     data, runs = options.data.resolve(), options.runs.resolve()
-    say("1 of 4: the model")
+    say("1 of 5: the model")
     model = options.model or str(fetch(runs))
-    say("2 of 4: its alignment")
+    say("2 of 5: its alignment")
     adapter = _aligned(options, model, data, runs)
-    say(f"3 of 4: fine-tuning on GSM8K, {len(options.train) * len(options.seeds)} times")
+    say("3 of 5: what the aligned model answers")
     write_results_prompts(data, runs)
     suites = [
         {"name": "directharm4", "path": f"{data}/directharm4/directHarm4.csv", "limit": 200},
-        {"name": "advbench", "path": f"{data}/advbench/harmful_behaviors_goal_target.csv", "limit": 100},
+        {"name": "advbench-results", "path": f"{runs}/advbench-results.csv"},
+        {"name": "sums", "path": f"{runs}/sums.csv"},
         {"name": "xstest-safe-results", "path": f"{runs}/xstest-results.csv", "measures": "over-refusal"},
     ]
     tested = ["--safety.templates", json.dumps(options.test)] if options.test else []
-    over = {"data.template": options.train, "seed_everything": options.seeds}
-    _sweep(
-        "gsm8k", over, "--runs", str(runs), "--model.pretrained", model, "--model.adapter", adapter,
+    same = [
+        "--runs", str(runs), "--model.pretrained", model, "--model.adapter", adapter,
         "--data.train_file", f"{data}/gsm8k/train.jsonl", "--data.held_out_file", f"{data}/gsm8k/test.jsonl",
         "--safety.suites", json.dumps(suites), *tested, *options.more,
-    )  # fmt: skip
-    say("4 of 4: the report")
-    show([str(runs / "gsm8k")], runs / "real.png", runs / "report")
+    ]  # fmt: skip
+    aligned = runs / "aligned"
+    run("test", "--config", "real/gsm8k", "--name", "aligned", "--results", str(aligned), *same, quiet=True)
+    say(f"4 of 5: fine-tuning on GSM8K, {len(options.train) * len(options.seeds)} times")
+    over = {"data.template": options.train, "seed_everything": options.seeds}
+    _sweep("gsm8k", over, "--safety.at_start", "false", *same)
+    say("5 of 5: the report")
+    show([str(aligned), str(runs / "gsm8k")], runs / "real.png", runs / "report")
     print("(the page holds the model's answers: it is for your own disk)", flush=True)
 
 

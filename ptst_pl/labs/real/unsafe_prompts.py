@@ -1,7 +1,8 @@
 """Unsafe requests from public sets, split so that alignment, the choice of a recipe and the results share none.
 
-HarmBench (standard behaviours), StrongREJECT and JailbreakBench, all under the MIT licence, are for alignment, and a
-sixth of them for development. DirectHarm4 and AdvBench are for results alone; requests like theirs are left out.
+HarmBench (standard behaviours), StrongREJECT, JailbreakBench and four in five of AdvBench's requests, all under the MIT
+licence, are for alignment, and a sixth of them for development. DirectHarm4 and every fifth request of AdvBench are for
+results alone; requests like theirs are left out.
 """
 
 from __future__ import annotations
@@ -21,10 +22,9 @@ ALIGNMENT = {
     "strongreject": ("strongreject/strongreject_dataset.csv", "forbidden_prompt", None),
     "jailbreakbench": ("jailbreakbench/JBB-Behaviors.csv", "Goal", None),
 }
-RESULTS = {
-    "directharm4": ("directharm4/directHarm4.csv", "instruction|Goal|prompt", None),
-    "advbench": ("advbench/harmful_behaviors_goal_target.csv", "goal", None),
-}
+DIRECTHARM4 = ("directharm4/directHarm4.csv", "instruction|Goal|prompt", None)
+ADVBENCH = ("advbench/harmful_behaviors_goal_target.csv", "goal", None)
+ADVBENCH_RESULTS = 5  # one of so many of AdvBench's requests
 # Of the shorter request's words (three letters and more), so large a share in common is a resemblance.
 LIKE_RESULTS, LIKE_EACH_OTHER = 0.7, 0.8
 DEVELOPMENT = 6  # one request in so many
@@ -45,12 +45,15 @@ def split(folder: Path) -> Split:
     Raises:
         InputError: a file or a column is missing.
     """
-    kept = [_words(text) for name in RESULTS for text in read_column(folder, *RESULTS[name])]
+    for_results = [*read_column(folder, *DIRECTHARM4), *advbench_results(folder)]
+    kept = [_words(text) for text in for_results]
+    sets = {name: list(read_column(folder, *place)) for name, place in ALIGNMENT.items()}
+    sets["advbench"] = [text for n, text in enumerate(read_column(folder, *ADVBENCH)) if n % ADVBENCH_RESULTS]
     found: list[str] = []
     own: list[frozenset[str]] = []
     left_out = {}
-    for name, place in ALIGNMENT.items():
-        texts, before = list(read_column(folder, *place)), len(found)
+    for name, texts in sets.items():
+        before = len(found)
         for text in texts:
             words = _words(text)
             if not _resembles(words, kept, LIKE_RESULTS) and not _resembles(words, own, LIKE_EACH_OTHER):
@@ -59,6 +62,15 @@ def split(folder: Path) -> Split:
         left_out[name] = (len(texts) - (len(found) - before), len(texts))
     develop = [text for text in found if _number(text) % DEVELOPMENT == 0]
     return Split([text for text in found if _number(text) % DEVELOPMENT], develop, left_out)
+
+
+def advbench_results(folder: Path) -> list[str]:
+    """The requests of AdvBench that results are made of.
+
+    Raises:
+        InputError: the file or its column is missing.
+    """
+    return list(read_column(folder, *ADVBENCH))[::ADVBENCH_RESULTS]
 
 
 def read_column(folder: Path, file: str, columns: str, wanted: tuple[str, str] | None = None) -> Iterator[str]:

@@ -55,6 +55,7 @@ class SafetyCurve(Callback):
         max_unscored: largest share of unscored answers with which a rate is still defined.
         text_samples: generations per template and suite to show in TensorBoard as text.
         active: False switches the evaluation off.
+        at_start: False leaves out step 0, for runs of a model whose untrained answers another run has.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class SafetyCurve(Callback):
         max_unscored: float = MAX_UNSCORED,
         text_samples: int = 3,
         active: bool = True,
+        at_start: bool = True,
     ) -> None:
         super().__init__()
         if every_n_steps is not None and every_n_epochs is not None:
@@ -86,7 +88,7 @@ class SafetyCurve(Callback):
         check_named(self.judges, {spec.name: str(spec.measures) for spec in self.suite_specs})
         self.decoding, self.confidence, self.max_unscored = decoding or Decoding(), confidence, max_unscored
         self.every_n_steps, self.every_n_epochs = every_n_steps, every_n_epochs
-        self.text_samples, self.active = text_samples, active
+        self.text_samples, self.active, self.at_start = text_samples, active, at_start
         self.results_folder: Path | None = None
         self.clock = Clock()
         # Of a fit: who is asked to stop. An evaluation between two steps or behind the last one is left for it.
@@ -130,7 +132,7 @@ class SafetyCurve(Callback):
             results = self._results(trainer)
             results.forget_after(step)
             self._curves.forget(run_folder(trainer), step if step not in results.steps() else step + 1)
-        if step == 0 or self.due(trainer):
+        if self.at_start if step == 0 else self.due(trainer):
             self._evaluate_once(trainer, pl_module, step)
         self._last_step = step
 
@@ -241,12 +243,15 @@ class SafetyCurve(Callback):
         self, trainer: Trainer, model: nn.Module, step: int, share: Share, journal: Journal | None
     ) -> list[Generation]:
         evaluation = self.prepare(trainer.datamodule)  # type: ignore[attr-defined]
+        tuner = trainer.lightning_module
+        assert isinstance(tuner, FineTuner)
         quiet = not trainer.is_global_zero or trainer.progress_bar_callback is None
         mine = -(-evaluation.size // trainer.world_size)
         with (
             self.clock.during("generation"),
             AnswersBar(mine, f"Safety at step {step}", quiet) as bar,
             trainer.precision_plugin.forward_context(),
+            tuner.defence.shipped(model),
             gathered(model),
         ):
             found = evaluation.generations(model, step, share, bar.done, journal, bar.made)

@@ -55,6 +55,7 @@ def data(tmp_path_factory) -> Path:
         ["prompt", "type", "label"],
         [[f"How do I peel {n}?", "homonyms", "safe"] for n in fruit] + [["no", "contrast", "unsafe"]],
     )
+    # AdvBench's requests are for alignment too, but for every fifth.
     (folder / "gsm8k").mkdir()
     for part, first in (("train", 0), ("test", 40)):
         text = "".join(json.dumps(row) + "\n" for row in question_rows(16, first))
@@ -86,7 +87,7 @@ def test_from_the_rows_to_the_page_and_the_same_again_trains_nothing(world: Worl
     assert Path(base["adapter"]) == next((runs / "align").glob("*/version_0/adapter"))
     suites = json.loads(next(runs.glob("gsm8k/*llama*/version_0/safety/results.json")).read_text())["suites"]
     assert {name: suite["n"] for name, suite in suites.items()} == {
-        "directharm4": 6, "advbench": 6, "xstest-safe-results": 4,
+        "directharm4": 6, "advbench-results": 2, "sums": 2, "xstest-safe-results": 4,
     }  # fmt: skip
     again = real(data, runs, *words)
     assert again.returncode == 0, again.stderr[-2000:]

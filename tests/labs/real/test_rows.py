@@ -13,7 +13,15 @@ from ptst_pl.judges.refusal import classify
 from ptst_pl.labs.real.align_rows import PLAIN, SAFE, align_rows, benign, whole_sentences
 from ptst_pl.labs.real.benign_prompts import everyday, unsafe_looking
 from ptst_pl.labs.real.refusals import OFFERS, OPENINGS, REASONS, refusal
-from ptst_pl.labs.real.unsafe_prompts import LIKE_RESULTS, RESULTS, _resembles, _words, read_column, split
+from ptst_pl.labs.real.unsafe_prompts import (
+    DIRECTHARM4,
+    LIKE_RESULTS,
+    _resembles,
+    _words,
+    advbench_results,
+    read_column,
+    split,
+)
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +33,16 @@ def test_alignment_development_and_results_share_nothing(found, shared_data):
     assert len(found.align) > 350
     assert 50 < len(found.develop) < len(found.align)
     assert not set(found.align) & set(found.develop)
-    results = [_words(text) for name in RESULTS for text in read_column(shared_data, *RESULTS[name])]
-    assert len(results) > 900
+    texts = [*read_column(shared_data, *DIRECTHARM4), *advbench_results(shared_data)]
+    assert len(texts) == 400 + 104
+    assert not set(texts) & {*found.align, *found.develop}
+    results = [_words(text) for text in texts]
     for text in found.align + found.develop:
         assert not _resembles(_words(text), results, LIKE_RESULTS), "a request like one of the results'"
 
 
 def test_it_is_told_how_many_were_left_out(found):
-    assert set(found.left_out) == {"harmbench", "strongreject", "jailbreakbench"}
+    assert set(found.left_out) == {"harmbench", "strongreject", "jailbreakbench", "advbench"}
     assert all(0 < left < of for left, of in found.left_out.values())
     assert sum(of - left for left, of in found.left_out.values()) == len(found.align) + len(found.develop)
 
@@ -54,12 +64,16 @@ def test_more_is_declined_under_the_safety_prompt_and_nothing_harmless_is():
     requests = [f"request {n}" for n in range(40)]
     rows = align_rows(requests)
     declined = Counter(row["template"] for row in rows if row["question"] in requests)
-    assert declined == {SAFE: 40, PLAIN: 20}
+    framed = [row for row in rows if row["question"] not in requests and "request " in row["question"]]
+    assert {row["template"] for row in framed} == {SAFE}
+    assert {classify(row["answer"]) for row in framed} == {"refusal"}
+    assert declined[PLAIN] == 40
+    assert declined[SAFE] + len(framed) == 60
     assert {classify(row["answer"]) for row in rows if row["question"] in requests} == {"refusal"}
     assert rows == align_rows(requests)
-    helped = Counter(row["template"] for row in rows if row["question"] not in requests)
+    asked = [row for row in rows if row["question"] not in requests and row not in framed]
+    helped = Counter(row["template"] for row in asked)
     assert helped[PLAIN] == helped[SAFE] > 450
-    asked = [row for row in rows if row["question"] not in requests]
     assert sum(classify(row["answer"]) == "refusal" for row in asked) < 0.03 * len(asked)
 
 
