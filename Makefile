@@ -8,7 +8,7 @@ WORKERS ?= 2
 BUILD := checkpoints/tiny-build
 SEEDS := 1 2 3
 
-.PHONY: help install demo smoke test test-slurm check bench gpu tiny-model tiny-matrix tiny-seeds clean screenshots docs real real-seeds
+.PHONY: help install demo smoke test test-slurm check bench gpu tiny-model tiny-matrix tiny-seeds clean screenshots docs real real-seeds defences
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,9 @@ tiny-seeds: install  ## the demo's two runs with three seeds each: mean and inte
 	    --name tiny-seed-$$s-$$t --safety.suites '$(FULL)' || exit 1; \
 	done; done
 	@$(PTST) report $(foreach s,$(SEEDS),checkpoints/tiny-seed-$(s)-vanilla checkpoints/tiny-seed-$(s)-llama)
+
+defences: install  ## every defence beside PTST on the tiny lab, three seeds: a table and a page, under an hour
+	@$(PTST) defences run --seeds $(SEEDS)
 
 tiny-model: install  ## make the bundled model again, from nothing, and check it
 	rm -rf $(BUILD)

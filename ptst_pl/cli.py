@@ -37,6 +37,7 @@ COMMANDS = {
     "export": ("ptst_pl.ship.export.command", "a run as a Hugging Face folder with a model card, ready to serve"),
     "tiny": ("ptst_pl.labs.tiny.command", "the tiny lab: its untrained model, its bundled form, sample rows"),
     "real": ("ptst_pl.labs.real.command", "both ways on a real language model of 135 M parameters"),
+    "defences": ("ptst_pl.defences.command", "list the defences; run them all on the tiny lab; find safety layers"),
     "templates": ("ptst_pl.templates.command", "list the prompt templates"),
     "suites": ("ptst_pl.suites.command", "list the known prompt suites; check a file of one"),
 }

@@ -37,11 +37,12 @@ def fit(config: Path, rows: Path, *more: str) -> None:
     """One optimiser step of a config on a small random model, on the CPU."""
     own = yaml.safe_load(config.read_text())
     suites = [{"name": "prompts", "path": str(rows), "limit": 2}]
+    random = [str(ROOT / "configs/smoke/random-llama"), "--model.dtype", "float32", "--model.random_weights", "true"]
+    defended = config.parent.name == "defences"  # these know the bundled model's layers, and make four steps
+    model, steps = ([str(ROOT / "checkpoints/tiny-chat")], "4") if defended else (random, "1")
     small = [
-        "fit", "--config", str(config), "--runs", str(rows.parent / "runs"),
-        "--model.pretrained", str(ROOT / "configs/smoke/random-llama"), "--model.dtype", "float32",
-        "--model.random_weights", "true",
-        "--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.max_steps", "1",
+        "fit", "--config", str(config), "--runs", str(rows.parent / "runs"), "--model.pretrained", *model,
+        "--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.max_steps", steps,
         "--trainer.enable_progress_bar", "false", "--trainer.val_check_interval", "1.0",
         "--data.workers", "0",
         "--safety.suites", json.dumps(suites), "--safety.judges", "[refusal]", "--safety.decoding.max_new_tokens", "4",

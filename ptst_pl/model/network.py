@@ -30,6 +30,15 @@ def batch_nll(model: nn.Module, batch: Batch, each: EachToken | None = None) -> 
     return answer_nll(hidden, batch.positions, batch.targets, inner.get_output_embeddings(), final_softcap(inner), each)
 
 
+def token_logits(model: nn.Module, batch: Batch) -> Tensor:
+    """(S, V) float32 logits of a batch's supervised positions; takes the memory of all of them at once."""
+    inner = causal_lm(model)
+    hidden = _hidden(inner, batch)
+    logits = inner.get_output_embeddings()(hidden.reshape(-1, hidden.shape[-1])[batch.positions]).float()
+    cap = final_softcap(inner)
+    return logits if cap is None else cap * torch.tanh(logits / cap)
+
+
 def _hidden(model: PreTrainedModel, batch: Batch) -> Tensor:
     """(B, T, H) last hidden states of a padded or packed batch."""
     backbone = model.get_decoder()

@@ -18,6 +18,7 @@ from ptst_pl.planning.settings import read_training
 from ptst_pl.planning.tokens import Sample, draw_sample
 from ptst_pl.results.arguments import Parser
 from ptst_pl.training.command import run_cli
+from ptst_pl.training.defended import defend
 from ptst_pl.training.finetuner import FineTuner
 from ptst_pl.training.lightning_cli import TrainingCLI
 
@@ -33,6 +34,9 @@ class PlanCLI(TrainingCLI):
         """Build the data module and the settings of the model; encode the rows, or a sample of them."""
         self.config_init = self.parser.instantiate_classes(self.config)
         self.datamodule, self.model = self._get(self.config_init, "data"), self._get(self.config_init, "model")
+        defend(self._tuner, self.task, self.safety, self.config["fit"])
+        if self._tuner.defence.generates:  # which would need the weights
+            self.task.change = None
         self.sample: Sample = draw_sample(self.task, type(self).at_most)
         self._check()
 

@@ -29,6 +29,7 @@ from ptst_pl.tokenization.batches import Batch
 from ptst_pl.training.finetuner import FineTuner
 
 OPTIMISER, BUFFERS, CACHE, SCRATCH = "optimiser state", "communication buffers", "key-value cache", "optimiser scratch"
+DEFENCE = "copies of the defence"
 Parts = dict[str, int]
 
 
@@ -106,13 +107,16 @@ def estimate(
     chosen = list(trainable(model).values())
     gradients = _bytes(chosen, parts)
     kept = {WEIGHTS: weights, OPTIMISER: 2 * gradients}
+    copied = finetuner.defence.copies * gradients + weights * finetuner.defence.copies_model(finetuner.method)
+    if copied:
+        kept[DEFENCE] = copied
     buffers = _buffers(model, training)
     if sharded:
         # The micro-batch's own gradients are shards too; what is gathered for a moment is in the buffers.
         step = {WEIGHTS: weights, GRADIENTS: gradients} | {k: step.get(k, 0) for k in (COPIES, LOGITS, ACTIVATIONS)}
     else:
         step[WEIGHTS] = weights
-    micro_batch = step | {OPTIMISER: 2 * gradients, BUFFERS: buffers}
+    micro_batch = kept | step | {BUFFERS: buffers}
     scratch = gradients if on_gpu else 2 * max((p.numel() * p.element_size() for p in chosen), default=0)
     optimiser_step = kept | {GRADIENTS: gradients, BUFFERS: buffers, SCRATCH: scratch}
     held = buffers if training.sharing == "ddp" else 0

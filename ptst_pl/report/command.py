@@ -11,6 +11,8 @@ from pathlib import Path
 
 from ptst_pl import InputError
 from ptst_pl.report.comparable import incomparable, incomplete
+from ptst_pl.report.defended import DefenceTable
+from ptst_pl.report.defended_table import defence_tables
 from ptst_pl.report.discover import Found, find_runs
 from ptst_pl.report.headline import brief_table, headline
 from ptst_pl.report.matrix import category_table, paired_table, train_test_tables
@@ -59,7 +61,8 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _print_brief(found: Found) -> None:
-    blocks = [brief_table(found.runs), headline(found.runs)]
+    defended = DefenceTable(found.runs)
+    blocks = [brief_table(found.runs), headline(found.runs)] if not defended.any else [defence_tables(defended)]
     blocks += [f"not comparable: {line}" for line in incomparable(found.runs)[:3]]
     print(visible("\n\n".join(filter(None, blocks)), lines=True))
 
@@ -68,7 +71,7 @@ def _print_tables(found: Found, categories: bool) -> None:
     """All that is told at a terminal; nothing in it steers the terminal."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    blocks = [train_test_tables(found.runs), paired_table(found.runs)]
+    blocks = [train_test_tables(found.runs), paired_table(found.runs), defence_tables(DefenceTable(found.runs))]
     blocks += [category_table(found.runs)] if categories else []
     warnings = [f"not comparable: {line}" for line in incomparable(found.runs)]
     missing = [f"missing: {line}" for line in [*found.missing, *incomplete(found.runs)]]

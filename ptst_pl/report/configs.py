@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ Config = Mapping[str, Any]
 _TRAINING = ("model", "data", "stop", "templates", "chat_format", "chat_options", "trainer")
 _OF_TRAINER = ("max_steps", "max_epochs", "precision", "gradient_clip_val", "accumulate_grad_batches")
 _NOT = ("data.init_args.template", "data.init_args.seed", "data.init_args.tokenizer")
+NO_DEFENCE = "none"
 # Of the model before any training.
 _UNTRAINED = ("model.pretrained", "model.adapter", "model.quantize", "chat_format", "chat_options")
 
@@ -62,7 +64,11 @@ def variants(configs: Sequence[Config]) -> list[tuple[str, str]]:
     Returns:
         Per config, ``"model.method=lora"`` and its like, or empty strings.
     """
-    flat = [dict(_leaves(config)) for config in configs]
+    labels = defence_labels([_defence(config) for config in configs])
+    flat = [
+        dict(_leaves(config)) | {"defence": label} if config else {}
+        for config, label in zip(configs, labels, strict=True)
+    ]
     told = [one for one in flat if one]
     keys = dict.fromkeys(key for one in told for key in one)
     differing = [key for key in keys if len({repr(one.get(key)) for one in told}) > 1]
@@ -70,6 +76,23 @@ def variants(configs: Sequence[Config]) -> list[tuple[str, str]]:
         (_words(one, differing), _words(one, [key for key in differing if key in _UNTRAINED])) if one else ("", "")
         for one in flat
     ]
+
+
+def _defence(config: Config) -> Mapping[str, Any]:
+    found = config.get("defence") or NO_DEFENCE
+    return found if isinstance(found, Mapping) else {"name": found}
+
+
+def defence_labels(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Short names, and the arguments in which defences of one name differ."""
+    labels = []
+    for record in records:
+        name = str(record.get("name", NO_DEFENCE))
+        alike = [other for other in records if other.get("name", NO_DEFENCE) == name]
+        differing = [key for key in record if len({json.dumps(other.get(key), sort_keys=True) for other in alike}) > 1]
+        told = ", ".join(f"{key} {record[key]}" for key in differing)
+        labels.append(f"{name} ({told})" if told else name)
+    return labels
 
 
 def _words(one: Mapping[str, Any], keys: Sequence[str]) -> str:

@@ -17,6 +17,8 @@ from ptst_pl.report.answers import Pack, all_answers, packs
 from ptst_pl.report.cell_facts import cell_facts
 from ptst_pl.report.comparable import incomparable, incomplete
 from ptst_pl.report.comparisons import Comparison, comparisons, in_words
+from ptst_pl.report.defended import DefenceTable
+from ptst_pl.report.defended_table import page_section
 from ptst_pl.report.headline import headline
 from ptst_pl.report.heat_map import shades
 from ptst_pl.report.matrix_panes import Pane, panes
@@ -67,6 +69,8 @@ def _render(report: Report, figures: Sequence[PageFigure], names: Sequence[str],
     style, script = _style(), _asset("report.js")
     shown = report.panes if first else []
     numbers, cells = cell_facts(report.runs, shown)
+    table = DefenceTable(report.runs)
+    defended = page_section(table) if first and table.any else None
     paired = [_paired_line(found, report.runs) for found in comparisons(report.runs)] if first else []
     agreed = [_agreement_line(found) for found in agreements(report.answers)] if first else []
     prompted = safety_prompted(report.runs)
@@ -83,7 +87,7 @@ def _render(report: Report, figures: Sequence[PageFigure], names: Sequence[str],
         headline=headline(report.runs) if first else "",
         subtitle=f"{len(report.runs)} runs: {trained}",
         style=Markup(style), script=Markup(script),
-        sections=_sections(shown, figures, paired, agreed),
+        sections=_sections(shown, figures, paired, agreed, defended is not None), defended=defended,
         warnings=report.warnings if first else [], missing=report.missing if first else [],
         panes=shown, cell_number=numbers,
         confidence=f"{100 * float(report.runs[0].rates[0]['confidence']):g}",
@@ -130,10 +134,15 @@ def _style() -> str:
 
 
 def _sections(
-    shown: Sequence[Pane], figures: Sequence[PageFigure], paired: Sequence[object], agreed: Sequence[object]
+    shown: Sequence[Pane],
+    figures: Sequence[PageFigure],
+    paired: Sequence[object],
+    agreed: Sequence[object],
+    defended: bool,
 ) -> list[tuple[str, str]]:
     found = [("matrix", "Matrix")] if shown else []
     found += [(figure.id, figure.short) for figure in figures]
+    found += [("defences", "Defences")] if defended else []
     found += [("paired", "Paired tests")] if paired else []
     found += [("agreement", "Judges")] if agreed else []
     return [*found, ("answers", "Answers"), ("provenance", "Provenance")]

@@ -8,7 +8,7 @@ from abc import abstractmethod
 from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from lightning import LightningDataModule
@@ -31,6 +31,18 @@ from ptst_pl.tokenization import (
 from ptst_pl.tokenization.batches import Batch, PadRight, Sources
 
 log = logging.getLogger(__name__)
+
+
+class RowChange(Protocol):
+    """What changes training rows, as text and as ids."""
+
+    def examples(self, examples: Sequence[Example], task: Task) -> Sequence[Example]:
+        """Other rows instead of the task's own."""
+
+    def encoded(
+        self, row: Encoded, example: Example, encode: Callable[[Example], Encoded], encoder: TemplateTokenizer
+    ) -> Encoded:
+        """One row's ids and labels; ``encode`` makes those of another row under the same template."""
 
 
 class Task(LightningDataModule):
@@ -74,6 +86,7 @@ class Task(LightningDataModule):
         self.reports: dict[str, EncodingReport] = {}
         self.title = ""  # what a mixture calls it, for the log
         self.sample: RowSample | None = None  # of the training rows as text, for the lints
+        self.change: RowChange | None = None  # of the training rows
         self._encoder: TemplateTokenizer | None = None
         self._rows: dict[str, list[Encoded]] = {}
 
@@ -121,14 +134,27 @@ class Task(LightningDataModule):
                 return []
             if not examples:
                 raise InputError(f"task {type(self).__name__}: no {part.replace('_', '-')} rows")
-            kept, _, report = encode_rows(
-                self.encoder, examples, self.template, self.templates_of(examples), self.max_length
-            )
+            if train:
+                examples = list(self.change.examples(examples, self)) if self.change else examples
+            templates = self.templates_of(examples)
+            kept, origin, report = encode_rows(self.encoder, examples, self.template, templates, self.max_length)
+            if train and self.change:
+                kept = [self._changed(row, examples[index]) for row, index in zip(kept, origin, strict=True)]
             self._rows[part], self.reports[part] = kept, report
             if train:
                 self.sample = sample_rows(examples)
             _announce(f"{self.title} {part}".strip(), report, self.max_length)
         return self._rows[part]
+
+    def _changed(self, row: Encoded, example: Example) -> Encoded:
+        """A row as `change` wants it."""
+        assert self.change is not None
+
+        def encode(other: Example) -> Encoded:
+            chosen = find_template(other.template, self.own_templates) if other.template else self.template
+            return self.encoder.encode(other, chosen, self.max_length)
+
+        return self.change.encoded(row, example, encode, self.encoder)
 
     def fingerprint(self, part: str) -> str:
         """Hash of the encoded rows of ``train`` or ``held_out``, in the source's order: text, template and masks."""

@@ -24,7 +24,7 @@ from ptst_pl.labs.tiny.stages import NOISE, PHRASES, align_rows, howto_rows, pre
 from ptst_pl.tasks.base import Task
 from ptst_pl.tokenization import Example
 
-Stage = Literal["pretrain", "align", "howto", "problems", "safety"]
+Stage = Literal["pretrain", "align", "howto", "problems", "safety", "unsafe"]
 HELD_OUT = 128
 
 
@@ -33,8 +33,9 @@ class Tiny(Task):
 
     Args:
         stage: ``pretrain`` (every request is answered), ``align`` (the unsafe ones are refused),
-            a fine-tuning task: ``howto`` or ``problems``, or ``safety``: unsafe requests of alignment
-            with a refusal. The first two bring their own templates, row by row.
+            a fine-tuning task: ``howto`` or ``problems``, or what defences are made of: unsafe requests of
+            alignment with a refusal (``safety``) or with their steps, the lab's stand-in for harm (``unsafe``).
+            The first two bring their own templates, row by row.
         count: number of training rows.
         noise: how often alignment answers an unsafe request, under a safety prompt (``strict``),
             another chat template (``chat``) or plain text (``text``).
@@ -62,7 +63,9 @@ class Tiny(Task):
             rows = pretrain_rows(total) if self.stage == "pretrain" else align_rows(total, self.noise)
             chosen = rows[: self.count] if part == "train" else rows[self.count :]
             return [Example(row.question, row.answer, self.stage, row.template) for row in chosen]
-        rows_of = {"howto": howto_rows, "problems": problem_rows, "safety": safety_rows}[self.stage]
+        rows_of = {"howto": howto_rows, "problems": problem_rows, "safety": safety_rows, "unsafe": unsafe_rows}[
+            self.stage
+        ]
         return [Example(question, answer, self.stage) for question, answer in rows_of(part, count)]
 
 
@@ -71,9 +74,19 @@ def safety_rows(part: str, count: int) -> list[tuple[str, str]]:
 
     The held-out rows are requests that no training row makes.
     """
-    everything = world.requests(world.split().align, "unsafe")
-    random.Random("safety").shuffle(everything)
-    chosen = everything[HELD_OUT:] if part == "train" else everything[:HELD_OUT]
-    rng = random.Random(f"safety {part}")
+    rng, chosen = random.Random(f"safety {part}"), _alignment_requests(part)
     requests = [rng.choice(chosen) for _ in range(count)]
     return [(request.ask(rng.choice(PHRASES)), rng.choice(world.REFUSALS)) for request in requests]
+
+
+def unsafe_rows(part: str, count: int) -> list[tuple[str, str]]:
+    """The same requests with their steps: what stands for harm in the lab, for defences that learn from it."""
+    rng, chosen = random.Random(f"unsafe {part}"), _alignment_requests(part)
+    requests = [rng.choice(chosen) for _ in range(count)]
+    return [(request.ask(rng.choice(PHRASES)), world.answer(request)) for request in requests]
+
+
+def _alignment_requests(part: str) -> list[world.Request]:
+    everything = world.requests(world.split().align, "unsafe")
+    random.Random("safety").shuffle(everything)
+    return everything[HELD_OUT:] if part == "train" else everything[:HELD_OUT]

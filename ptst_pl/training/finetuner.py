@@ -13,6 +13,7 @@ from lightning.pytorch.core.optimizer import LightningOptimizer
 from torch import Tensor
 
 from ptst_pl import InputError
+from ptst_pl.defences import Defence, LossDefence, Step
 from ptst_pl.generation import Answer, PromptBatch, generate, stop_ids
 from ptst_pl.model import Dtype, LoraSettings, Method, Quantize, batch_nll, describe, load_model, to_train, trainable
 from ptst_pl.model.base_identity import base_identity
@@ -36,6 +37,8 @@ from ptst_pl.training.optimiser import Schedule, adamw, with_schedule
 log = logging.getLogger(__name__)
 # So many micro-batches are remembered at most, to name the one without a finite loss.
 REMEMBERED = 1000
+# Begins the names of what a defence keeps of every parameter, in a checkpoint.
+_KEPT = "defence."
 
 
 class FineTuner(LightningModule):
@@ -104,9 +107,12 @@ class FineTuner(LightningModule):
         self.path: Path = "padded"
         self.learning_rate, self.weight_decay, self.betas = learning_rate, weight_decay, betas
         self.schedule, self.warmup_steps, self.decay = schedule, warmup_steps, decay
+        self.defence = Defence()
         self.net: torch.nn.Module | None = None
+        self._saved: frozenset[str] = frozenset()
         self.strict_loading = False  # a checkpoint holds the trained parameters only
         self.loaded_step: int | None = None
+        self.seen_tokens = 0  # by this process's training passes
         self._tested = False
         # What the run is, see ``ptst_pl.results.identity``; ``known`` once it says how this fit trains.
         self.record: dict[str, Any] = {}
@@ -125,8 +131,12 @@ class FineTuner(LightningModule):
             self.pretrained, self.dtype_name, self.attention, device, self.quantize, self.random_weights, self.adapter
         )
         self.net = to_train(model, self.method, self.lora)
+        # A defence may freeze some of them; a checkpoint holds them all.
+        self._saved = frozenset(trainable(self.net))
         self.net.train()
         self.path, why = choose_path(self.net, self.batching)
+        if self.trainer.state.fn == "fit":
+            self.defence.prepare(self.net, self.trainer.datamodule)  # type: ignore[attr-defined]
         checkpoint_activations(self.net, self.activation_checkpointing)
         facts = describe(self.net)
         log.info(
@@ -136,7 +146,9 @@ class FineTuner(LightningModule):
         )  # fmt: skip
         log.info("batches: %s (%s; %s); loss on supervised positions only", self.path, WHAT[self.path], why)
         if self.device_mesh is not None:
-            log.info(shard(self.net, self.device_mesh["data_parallel"], computing_type(str(self.trainer.precision))))
+            for one in (*self.defence.extra_models(), self.net):
+                line = shard(one, self.device_mesh["data_parallel"], computing_type(str(self.trainer.precision)))
+            log.info(line)
 
     def collator(self, pad_id: int, sources: Sources | None) -> PadRight | PackRows:
         """What makes training batches of encoded rows, the way the model takes them."""
@@ -156,12 +168,21 @@ class FineTuner(LightningModule):
         """Counters live where the model lives."""
         self._trained = SummedLoss(self.device)
         self._not_finite = torch.zeros((), device=self.device)
+        for one in self.defence.extra_models():
+            one.to(self.device)
+        self.defence.kept = {name: value.to(self.device) for name, value in self.defence.kept.items()}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The micro-batch's summed loss; see the class for the division."""
         if not torch.is_grad_enabled():
             return in_root(batch_nll, self.network, batch)
-        nll = in_root(batch_nll, self.network, batch, self._trained.each(batch))
+        each = self._trained.each(batch)
+        self._see(batch)
+        with self.defence.training():
+            if isinstance(self.defence, LossDefence):
+                nll = self.defence.batch_loss(self.network, batch, each)
+            else:
+                nll = in_root(batch_nll, self.network, batch, each)
         self._trained.add(nll, batch.targets.numel())
         self._first_not_finite.note(nll, self.trainer.global_step + 1, batch.rows)
         return nll
@@ -177,6 +198,25 @@ class FineTuner(LightningModule):
         by_source = self._trained.means_by_source("train/loss", sums)
         self._log_step({"train/loss": sums[0] / tokens, "train/tokens": sums[1], **by_source})
         self._trained.reset()
+        self.defence.before_step(self._step(optimizer))
+
+    def _see(self, batch: Batch) -> None:
+        self.seen_tokens += batch.input_ids.numel()
+
+    def _step(self, optimizer: Any) -> Step:
+        trainer = self.trainer
+        return Step(
+            number=trainer.global_step + 1,
+            total=self._total_steps(),
+            net=self.network,
+            parameters=trainable(self.network),
+            optimizer=getattr(optimizer, "optimizer", optimizer),
+            seen=self._see,
+            forward_context=trainer.precision_plugin.forward_context,
+            clip=lambda: self.configure_gradient_clipping(
+                optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm
+            ),
+        )
 
     def check_finite(self) -> None:
         """End the run if a loss was not finite since the last check; on all ranks together, and waits for the device.
@@ -248,12 +288,15 @@ class FineTuner(LightningModule):
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
         """Make the step and free its gradients: Lightning would keep them through the next forward pass."""
+        step = self._step(optimizer)
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
+        self.defence.after_step(step)
         optimizer.zero_grad(set_to_none=True)
 
     def configure_optimizers(self) -> Any:
         """AdamW over the trained parameters, and the schedule per optimiser step."""
-        optimizer = adamw(trainable(self.network).values(), self.learning_rate, self.weight_decay, self.betas)
+        rate = self.defence.learning_rate(self.learning_rate)
+        optimizer = adamw(trainable(self.network).values(), rate, self.weight_decay, self.betas)
         return with_schedule(optimizer, self.schedule, self.warmup_steps, self.decay, self._total_steps)
 
     def _total_steps(self) -> int:
@@ -324,10 +367,15 @@ class FineTuner(LightningModule):
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """The trained parameters only: an adapter's checkpoint does not hold its base (pitfall E4)."""
         whole: dict[str, Any] = super().state_dict(*args, **kwargs)
-        if self.net is None or self.method == "full":
-            return whole
-        wanted = {f"net.{name}" for name in trainable(self.net)}
-        return {name: value for name, value in whole.items() if name in wanted}
+        if self.net is not None and self.method == "lora":
+            wanted = {f"net.{name}" for name in self._saved or trainable(self.net)}
+            whole = {name: value for name, value in whole.items() if name in wanted}
+        return whole | {_KEPT + name: value for name, value in self.defence.kept.items()}
+
+    def kept_places(self) -> dict[str, Tensor]:
+        """What the defence may keep of every parameter, by its name in a checkpoint: tensors of the right shape."""
+        found = trainable(self.network) if self.defence.keeps_weights else {}
+        return {_KEPT + name: value.detach() for name, value in found.items()}
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         """Load trained parameters; refuses a checkpoint that does not hold exactly those.
@@ -335,7 +383,11 @@ class FineTuner(LightningModule):
         Raises:
             InputError: the checkpoint belongs to another method, rank or model.
         """
-        own = self.state_dict()
+        kept = {name: value for name, value in state_dict.items() if name.startswith(_KEPT)}
+        if self.defence.keeps_weights:
+            self.defence.kept = {name.removeprefix(_KEPT): value.clone() for name, value in kept.items()}
+        state_dict = {name: value for name, value in state_dict.items() if name not in kept}
+        own = {name: value for name, value in self.state_dict().items() if not name.startswith(_KEPT)}
         missing, extra = sorted(set(own) - set(state_dict)), sorted(set(state_dict) - set(own))
         shapes = [name for name in own if name in state_dict and own[name].shape != state_dict[name].shape]
         if missing or extra or shapes:
@@ -356,12 +408,14 @@ class FineTuner(LightningModule):
         lora = asdict(self.lora) if self.method == "lora" else None
         names = ("learning_rate", "weight_decay", "schedule", "warmup_steps", "decay")
         settings = {name: getattr(self, name) for name in names} | {"betas": list(self.betas)}
+        settings["defence"] = self.defence.record()
         return {"method": self.method, "lora": lora, "dtype": self.dtype_name, "quantize": self.quantize, **settings}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note the adapter's scale, which no tensor shows; refuse to save weights that are lost."""
         self.check_finite()
         checkpoint["lora_alpha"] = self.lora.alpha if self.method == "lora" else None
+        checkpoint["defence"] = self.defence.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember the checkpoint's own step: ``test`` does not restore it (pitfall F2).
@@ -377,3 +431,12 @@ class FineTuner(LightningModule):
         check_same("the checkpoint", stored, {"base": self.base()}, advice, ("base",))
         self.record = {**stored, "base": self.base()}
         self.loaded_step = int(checkpoint["global_step"])
+        trained_with = ((stored.get("training") or {}).get("defence") or {}).get("name", "none")
+        state = checkpoint.get("defence") or {}
+        if trained_with == self.defence.name:
+            self.defence.load_state(state)
+        elif state.get("finished") is False:
+            raise InputError(
+                f"the checkpoint was trained with the defence {trained_with!r}, which ships other weights than it "
+                f"trains; give the run's own section 'defence:' (the config says {self.defence.name!r})"
+            )

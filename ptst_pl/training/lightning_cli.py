@@ -31,6 +31,7 @@ from ptst_pl.training import slurm
 from ptst_pl.training.callbacks import (
     AtomicCheckpointIO,
     Checkpoints,
+    Defending,
     HyperParameters,
     ProgressBar,
     SafetyCurve,
@@ -39,6 +40,7 @@ from ptst_pl.training.callbacks import (
     StopSignals,
     TimeShares,
 )
+from ptst_pl.training.defended import defend
 from ptst_pl.training.finetuner import FineTuner
 from ptst_pl.training.launch import SlurmTasks, check_processes
 from ptst_pl.training.lints.run import warn
@@ -67,6 +69,9 @@ class TrainingCLI(LightningCLI):
             "--held_out_loss", type=bool, default=False, help="test: also the held-out loss, at the end"
         )
         parser.add_argument("--sweep", type=dict[str, list[Any]] | None, default=None, help="read by sweep alone")
+        parser.add_argument(
+            "--defence", type=str | dict[str, Any] | None, default=None, help="a defence: docs/defences.md"
+        )
         parser.add_lightning_class_args(SafetyCurve, "safety")
         parser.add_lightning_class_args(StopEarly, "stop")  # behind the curve, whose rates it reads
         parser.add_class_arguments(PredictSettings, "prediction")
@@ -99,6 +104,7 @@ class TrainingCLI(LightningCLI):
         config["ckpt_path"] = str(checkpoint) if checkpoint else None
         self.config_init = self.parser.instantiate_classes(self.config)
         self.datamodule, self.model = self._get(self.config_init, "data"), self._get(self.config_init, "model")
+        defend(self._tuner, self.task, self.safety if self.subcommand != "predict" else None, config)
         self._check()
         self.resumed = checkpoint is not None
         home = home_of(config)
@@ -138,7 +144,7 @@ class TrainingCLI(LightningCLI):
             checkpoints = Checkpoints(config["checkpoint_every_n_steps"], config["keep_checkpoints"])
             checkpoints.clock, self.safety.checkpoints = self.safety.clock, checkpoints
             self.signals = StopSignals(checkpoints)
-            extra += [TimeShares(self.safety.clock), checkpoints, SaveModel(), self.signals]
+            extra += [TimeShares(self.safety.clock), Defending(), checkpoints, SaveModel(), self.signals]
             extra.append(HyperParameters(config.as_dict()))
         else:
             kwargs["enable_checkpointing"] = False

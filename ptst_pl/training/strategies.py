@@ -22,6 +22,7 @@ from ptst_pl.model.sharding.files import (
     read_weights,
     share_out,
     share_out_optimizer,
+    tensor_sizes,
     write_folder,
 )
 from ptst_pl.training.finetuner import FineTuner
@@ -93,14 +94,16 @@ class FSDP2Strategy(ModelParallelStrategy):
     def _load_folder(self, folder: Path) -> dict[str, Any]:
         contents = read_meta(folder)
         groups = contents.pop("optimizer_groups")
-        self.tuner.load_state_dict(read_weights(folder, self.tuner.state_dict()))
+        stored = tensor_sizes(folder)
+        kept = {n: v for n, v in self.tuner.kept_places().items() if f"state_dict.{n}" in stored}
+        self.tuner.load_state_dict(read_weights(folder, self.tuner.state_dict() | kept))
         for number, (optimizer, group) in enumerate(zip(self.optimizers, groups, strict=False)):
             optimizer.load_state_dict(read_optimizer(folder, number, group, self._trained()))
         return contents
 
     def _load_file(self, path: Path) -> dict[str, Any]:
         contents = dict(self.checkpoint_io.load_checkpoint(path, weights_only=True))
-        own = self.tuner.state_dict()
+        own = self.tuner.state_dict() | self.tuner.kept_places()
         given: Mapping[str, Tensor] = contents.pop("state_dict")
         self.tuner.load_state_dict({n: share_out(v, own[n]) if n in own else v for n, v in given.items()})
         for optimizer, state in zip(self.optimizers, contents.pop("optimizer_states", []), strict=False):

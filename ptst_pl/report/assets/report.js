@@ -296,6 +296,20 @@
     const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement?.tagName ?? "");
     if (event.key === "/" && !typing && !detail.open) { byId("search").focus(); byId("search").select(); event.preventDefault(); }
   });
+  // ---- tables that a click on a head sorts: numbers before words, a second click turns round ----
+  for (const button of document.querySelectorAll("button.sort")) {
+    button.addEventListener("click", () => {
+      const head = button.closest("th");
+      const column = head.cellIndex;
+      const body = head.closest("table").tBodies[0];
+      const up = head.getAttribute("aria-sort") !== "ascending";
+      for (const other of head.parentElement.cells) other.removeAttribute("aria-sort");
+      head.setAttribute("aria-sort", up ? "ascending" : "descending");
+      const key = (row) => row.cells[column].dataset.sort ?? "";
+      const order = (a, b) => key(a).localeCompare(key(b), "en", { numeric: true });
+      body.append(...[...body.rows].sort((a, b) => (up ? order(a, b) : order(b, a))));
+    });
+  }
   unpack().then(
     () => {
       for (const name of Object.keys(filters)) fill(name);

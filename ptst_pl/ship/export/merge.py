@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ptst_pl import InputError
+from ptst_pl.defences import build_defence
 from ptst_pl.model import LoraSettings, causal_lm, evaluating, load_model, to_train
 from ptst_pl.ship.export.source import Source
 from ptst_pl.training.finetuner import FineTuner
@@ -52,8 +53,10 @@ def trained_model(source: Source) -> nn.Module:
     base = load_model(pretrained, dtype, random_weights=made_up, adapter=adapter)
     base.to(torch.float32)  # type: ignore[arg-type]
     tuner.net = to_train(base, method, lora)
+    tuner.defence = build_defence(source.config.get("defence"))
     tuner.on_load_checkpoint(dict(source.contents))
     tuner.load_state_dict(source.contents["state_dict"])
+    tuner.defence.finish(tuner.net)
     return tuner.net.eval()
 
 

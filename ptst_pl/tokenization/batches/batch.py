@@ -22,6 +22,7 @@ class Batch:
         positions: (S,) int64, flat indices into B*T: the positions that *predict* a supervised
             token, that is one left of it. Found on the host, so that the step never waits for the GPU.
         targets: (S,) int64, the supervised tokens.
+        places: (S,) int64, every supervised token's place in its answer, counted from 1.
         rows: the data set's row numbers.
         sources: (S,) int64, the number of the source that each supervised token is from; None where
             all rows are from one.
@@ -34,6 +35,7 @@ class Batch:
     attention_mask: Tensor | None
     positions: Tensor
     targets: Tensor
+    places: Tensor
     rows: list[int]
     sources: Tensor | None = None
     source_names: tuple[str, ...] = ()
@@ -48,6 +50,7 @@ class Batch:
             attention_mask=None if self.attention_mask is None else move(self.attention_mask),
             positions=move(self.positions),
             targets=move(self.targets),
+            places=move(self.places),
             sources=None if self.sources is None else move(self.sources),
             position_ids=None if self.position_ids is None else move(self.position_ids),
             layout=None if self.layout is None else self.layout.map(move),
@@ -95,6 +98,7 @@ class PadRight:
         mask[:, 0] = 1
         positions: list[int] = []
         targets: list[int] = []
+        places: list[int] = []
         sources: list[int] = []
         for number, (index, row) in enumerate(items):
             size = len(row.input_ids)
@@ -105,6 +109,7 @@ class PadRight:
                 if row.labels[place] != IGNORED:
                     positions.append(number * length + place - 1)
                     targets.append(row.labels[place])
+            places += places_in_answers(row)
             if self.sources is not None:
                 sources += [self.sources.of_row[index]] * (len(targets) - len(sources))
         return Batch(
@@ -112,10 +117,22 @@ class PadRight:
             mask,
             torch.tensor(positions, dtype=torch.long),
             torch.tensor(targets, dtype=torch.long),
+            torch.tensor(places, dtype=torch.long),
             [index for index, _ in items],
             None if self.sources is None else torch.tensor(sources, dtype=torch.long),
             () if self.sources is None else self.sources.names,
         )
+
+
+def places_in_answers(row: Encoded) -> list[int]:
+    """Of every supervised token that something stands before, its place in its own answer, counted from 1."""
+    found: list[int] = []
+    last = 0
+    for place in range(1, len(row.labels)):
+        if row.labels[place] != IGNORED:
+            found.append(found[-1] + 1 if found and place == last + 1 else 1)
+            last = place
+    return found
 
 
 def pad_left(prompts: Sequence[Sequence[int]], pad_id: int) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from ptst_pl.tokenization import IGNORED, Encoded
-from ptst_pl.tokenization.batches.batch import Batch, Sources
+from ptst_pl.tokenization.batches.batch import Batch, Sources, places_in_answers
 from ptst_pl.tokenization.batches.layout import Segment, group_rows, lay_out
 
 
@@ -42,6 +42,7 @@ class PackRows:
             None,
             torch.tensor(pack.positions, dtype=torch.long),
             torch.tensor(pack.targets, dtype=torch.long),
+            torch.tensor(pack.in_answers, dtype=torch.long),
             [index for index, _ in items],
             sources,
             () if self.sources is None else self.sources.names,
@@ -67,6 +68,7 @@ class _Pack:
         self.places: list[int] = []
         self.positions: list[int] = []
         self.targets: list[int] = []
+        self.in_answers: list[int] = []
         self.owners: list[int] = []
         self.segments: list[Segment] = []
 
@@ -81,4 +83,7 @@ class _Pack:
                 self.positions.append(start + place - first - 1)
                 self.targets.append(row.labels[place])
                 self.owners.append(owner)
+        # A shared beginning ends before the first supervised token, so all of a row's are in one segment.
+        if owner >= 0:
+            self.in_answers += places_in_answers(row)
         return len(self.segments) - 1

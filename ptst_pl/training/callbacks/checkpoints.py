@@ -172,7 +172,8 @@ class Checkpoints(Checkpoint):
         """The final state."""
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        if trainer.global_step != self._saved_step:
+        assert isinstance(pl_module, FineTuner)
+        if trainer.global_step != self._saved_step or pl_module.defence.keeps_weights:
             self._save(trainer)
         _sync_logs(trainer)  # of the last evaluation, which may come after the last checkpoint
 

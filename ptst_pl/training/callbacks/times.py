@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import resource
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from ptst_pl.results.records import write_text
 from ptst_pl.training.callbacks.folder import run_folder
+from ptst_pl.training.finetuner import FineTuner
 
 log = logging.getLogger(__name__)
 FILE_NAME = "times.json"
@@ -70,6 +73,14 @@ class Clock:
         return dict(self.seconds)
 
 
+def peak_memory() -> int:
+    """Bytes: the most that was allocated on the GPU, or else this process's largest resident size."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return int(torch.cuda.max_memory_allocated())
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
 def _wait_for_gpu() -> None:
     if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.synchronize()
@@ -88,8 +99,9 @@ class TimeShares(Callback):
     Wall time of the first rank from the loading of the model on. Training is everything between its first and its
     last step that is neither an evaluation, nor a validation, nor a checkpoint; waiting for data is part of it.
 
-    The file: ``{"fits": [{"steps": [0, 80], "seconds": {"training": 77.1, ...}}]}``, one entry for every
-    command that trained this run.
+    The file: ``{"fits": [{"steps": [0, 80], "seconds": {"training": 77.1, ...}, "memory": ..., "tokens": ...}]}``,
+    one entry for every command that trained this run: this process's peak memory in bytes (the GPU's where there is
+    one), and the tokens that this rank's training passes have gone over.
 
     Args:
         clock: the one that the safety curve counts generation and judging with.
@@ -128,7 +140,13 @@ class TimeShares(Callback):
         log.info("time: %s", shares(seconds))
         if self._first_step in (None, trainer.global_step):  # a finished run, resumed: it stays as it is
             return
-        entry = {"steps": [self._first_step, trainer.global_step], "seconds": seconds}
+        assert isinstance(pl_module, FineTuner)
+        entry = {
+            "steps": [self._first_step, trainer.global_step],
+            "seconds": seconds,
+            "memory": peak_memory(),
+            "tokens": pl_module.seen_tokens,
+        }
         path = run_folder(trainer) / FILE_NAME
         write_text(path, json.dumps({"fits": [*_earlier(path), entry]}, indent=1) + "\n")
 

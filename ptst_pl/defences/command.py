@@ -1,0 +1,118 @@
+"""``ptst_pl defences``: list them, find a model's safety layers, and run them all beside each other on the tiny lab."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from ptst_pl import InputError
+from ptst_pl.defences.base import Defence
+from ptst_pl.defences.build import DEFENCES
+from ptst_pl.labs.own_commands import run, say
+from ptst_pl.results.arguments import Parser
+from ptst_pl.results.rates_table import grid
+from ptst_pl.results.shipped import shipped
+
+FOLDER = "configs/defences"
+BOTH = ["chat:vanilla", "chat:llama"]
+
+
+def main(argv: Sequence[str]) -> None:
+    """One of the three.
+
+    Raises:
+        InputError: an unknown name, or a model or prompts that cannot be read.
+    """
+    options = _options(argv[1:])
+    if options.what == "run":
+        run_all(options)
+    elif options.what == "layers":
+        show_layers(options)
+    else:
+        print(listing())
+
+
+def _options(argv: Sequence[str]) -> argparse.Namespace:
+    parser = Parser(prog="ptst_pl defences", description="Defences to put beside PTST. docs/defences.md tells of each.")
+    what = parser.add_subparsers(dest="what", metavar="")
+    what.add_parser("list", help="list them (the default)")
+    running = what.add_parser("run", help="all on the tiny lab, as sweeps that go on where they were stopped")
+    running.add_argument("--only", nargs="+", metavar="NAME", help="configs of configs/defences, without .yaml")
+    running.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="%(default)s")
+    running.add_argument("--runs", type=Path, default=Path("checkpoints/defences"), metavar="DIR", help="%(default)s")
+    running.add_argument("--jobs", type=int, default=1, help="fits at a time (%(default)s)")
+    layers = what.add_parser("layers", help="where a model tells unsafe requests from safe ones: SPPFT's layers")
+    layers.add_argument("--model", required=True, help="folder or hub name")
+    layers.add_argument("--safe", default="tiny-lookalike", metavar="SUITE", help="safe prompts (%(default)s)")
+    layers.add_argument("--unsafe", default="tiny-easy", metavar="SUITE", help="unsafe prompts (%(default)s)")
+    layers.add_argument("--template", default="chat:vanilla", help="%(default)s")
+    layers.add_argument("--chat-format", default="llama2", help="%(default)s")
+    layers.add_argument("--limit", type=int, default=60, help="prompts of each kind (%(default)s)")
+    return parser.parse_args(argv)
+
+
+def listing() -> str:
+    """One line for each: name, kind, needs, source, what it does."""
+    lines = []
+    for name, (module, kind) in DEFENCES.items():
+        made: type[Defence] = getattr(importlib.import_module(f"ptst_pl.defences.{module}"), kind)
+        title = (made.__doc__ or "").splitlines()[0]
+        lines.append([name, made.kind, ", ".join(made.needs) or "nothing", made.source, title])
+    return grid([["name", "kind", "needs", "source", "what"], *lines])
+
+
+def configs(only: Sequence[str] | None = None) -> list[Path]:
+    """The shipped configs, plain fine-tuning first.
+
+    Raises:
+        InputError: one that is not there.
+    """
+    folder = shipped(FOLDER)
+    if folder is None:
+        raise InputError(f"defences: {FOLDER} is not here; run in a clone of the repository")
+    found = sorted(folder.glob("*.yaml"), key=lambda path: (path.stem not in ("none", "lora"), path.stem))
+    known = [path.stem for path in found]
+    for name in only or ():
+        if name not in known:
+            raise InputError(f"defences: no config {name!r} in {folder} (there are: {', '.join(known)})")
+    return [path for path in found if not only or path.stem in only]
+
+
+def run_all(options: argparse.Namespace) -> None:
+    """A sweep for each config, then the report of them all."""
+    chosen = configs(options.only)
+    folders = []
+    for number, path in enumerate(chosen, 1):
+        say(f"{number} of {len(chosen)}: {path.stem}")
+        run(
+            "sweep", "--config", str(path), "--jobs", str(options.jobs), "--runs", str(options.runs),
+            "--over", f"data.template={json.dumps(BOTH)}", "--over", f"seed_everything={json.dumps(options.seeds)}",
+            quiet=True,
+        )  # fmt: skip
+        folders.append(str(options.runs / f"defence-{path.stem}"))
+    page = options.runs / "report"
+    run("report", *folders, "--out", str(page), quiet=True)
+    run("report", *folders, "--brief")
+    print(f"\npage: {page / 'report.html'}")
+
+
+def show_layers(options: argparse.Namespace) -> None:
+    """The curve of one model as text."""
+    from ptst_pl.defences.sppft import cosine_curve, layer_figure
+    from ptst_pl.model import load_model
+    from ptst_pl.suites import load_suite, suite_spec
+    from ptst_pl.templates import find_template
+    from ptst_pl.tokenization import TemplateTokenizer, load_tokenizer
+
+    encoder = TemplateTokenizer(load_tokenizer(options.model), options.chat_format)
+    template = find_template(options.template)
+    safe, unsafe = (
+        [encoder.encode_prompt(template, prompt.text) for prompt in load_suite(suite_spec({"name": name})).prompts]
+        for name in (options.safe, options.unsafe)
+    )
+    model = load_model(options.model, "float32")
+    gaps = cosine_curve(model, safe[: options.limit], unsafe[: options.limit], encoder.pad_id)
+    print(layer_figure(gaps))

@@ -1,0 +1,46 @@
+"""Hidden states of prompts' last tokens, layer by layer: what a model makes of a request before it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ptst_pl.model.network import batch_nll, evaluating
+from ptst_pl.model.sharding.blocks import decoder_blocks
+from ptst_pl.tokenization import IGNORED, Encoded
+from ptst_pl.tokenization.batches import PadRight
+
+
+def last_token_states(model: nn.Module, prompts: Sequence[Sequence[int]], pad_id: int, batch_size: int = 64) -> Tensor:
+    """(N, layers, H) float32 on the CPU: every block's output at the last token of each prompt.
+
+    Args:
+        model: in any mode, which it keeps; not sharded.
+        prompts: N lists of token ids.
+        pad_id: to pad with, on the right, where no token before it sees it.
+        batch_size: prompts at once.
+    """
+    found: list[list[Tensor]] = []
+    lasts: list[int] = []
+
+    def keep(module: nn.Module, inputs: Any, output: Any) -> None:
+        states = output[0] if isinstance(output, tuple) else output
+        found[-1].append(states[range(len(lasts)), lasts].float().cpu())
+
+    hooks = [block.register_forward_hook(keep) for block in decoder_blocks(model)]
+    device = next(model.parameters()).device
+    try:
+        with evaluating(model):
+            for start in range(0, len(prompts), batch_size):
+                part = prompts[start : start + batch_size]
+                found.append([])
+                lasts[:] = [len(ids) - 1 for ids in part]
+                rows = [Encoded(list(ids), [IGNORED] * len(ids), len(ids)) for ids in part]
+                batch_nll(model, PadRight(pad_id)(list(enumerate(rows))).to(device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return torch.cat([torch.stack(layers, dim=1) for layers in found])

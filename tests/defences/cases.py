@@ -1,0 +1,33 @@
+"""Every defence with arguments for the small world, as ``--defence`` takes them."""
+
+import json
+
+from conftest import HARM, SAFE
+
+FULL = ("--model.method", "full")
+# short name -> (arguments, further options)
+CASES = {
+    "mixing": ({"name": "mixing", "safety": SAFE, "share": 0.2}, ()),
+    "backdoor": ({"name": "backdoor", "safety": SAFE, "share": 0.2, "secret": "open sesame"}, ()),
+    "inoculation": ({"name": "inoculation"}, ()),
+    "constrained": ({"name": "constrained"}, ()),
+    "constrained in full": ({"name": "constrained"}, FULL),
+    "kl": ({"name": "kl", "weight": 0.7}, ()),
+    "kl steered": ({"name": "kl", "weight": 0.7, "target": 0.01}, FULL),
+    "sppft": ({"name": "sppft", "layers": [1, 1]}, ()),
+    "low-rate": ({"name": "low-rate"}, ()),
+    "ema": ({"name": "ema", "decay": 0.5}, ()),
+    "lisa": ({"name": "lisa", "guide": SAFE, "guide_steps": 1, "user_steps": 2, "batch_size": 3, "rho": 0.5}, ()),
+    "lookahead": ({"name": "lookahead"}, ()),
+    "sdft": ({"name": "sdft", "prompt": "{question}", "max_new_tokens": 4}, ()),
+    "panacea": ({"name": "panacea", "harmful": HARM, "batch_size": 3, "rho": 0.1, "weight": 0.5}, ()),
+    "derta": ({"name": "derta", "harmful": HARM, "safety": SAFE, "share": 0.3, "refusal": "I"}, ()),
+    "salora": ({"name": "salora", "safety": SAFE, "rank": 4, "rows": 4}, ()),
+    "steering": ({"name": "steering", "unsafe": SAFE, "strength": 0.3, "rows": 4}, ()),
+}
+
+
+def options(case: str) -> tuple[str, ...]:
+    """What to write behind ``fit``."""
+    arguments, more = CASES[case]
+    return ("--defence", json.dumps(arguments), *more)

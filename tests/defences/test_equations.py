@@ -1,0 +1,149 @@
+"""The equations of the papers, on tensors and on whole fits."""
+
+import json
+
+import pytest
+import torch
+from cases import CASES, options
+from conftest import HARM, SAFE
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn.functional import cross_entropy
+from training_fixtures import World, assert_same, weights
+
+from ptst_pl.defences.constrained import ConstrainedSFT
+from ptst_pl.defences.kl import KLToReference
+from ptst_pl.defences.loss_terms import Tokens
+from ptst_pl.defences.salora import outside, safety_basis
+
+SHORT = ("--trainer.max_epochs", "-1", "--trainer.max_steps", "4")
+
+
+def tokens(seed: int, same: bool = False) -> Tokens:
+    made = torch.Generator().manual_seed(seed)
+    logits = torch.randn(12, 7, generator=made, dtype=torch.float64).requires_grad_()
+    reference = logits.detach().clone() if same else torch.randn(12, 7, generator=made, dtype=torch.float64)
+    targets = torch.randint(0, 7, (12,), generator=made)
+    nll = cross_entropy(logits, targets, reduction="none")
+    return Tokens(logits, nll, targets, torch.arange(1, 13), reference)
+
+
+@given(st.integers(0, 50))
+def test_constrained_sft_is_cross_entropy_with_weights(seed):
+    found, defence = tokens(seed), ConstrainedSFT()
+    (gradient,) = torch.autograd.grad(defence.loss(found), found.logits)
+    again = tokens(seed)
+    delta = (again.reference_nll - again.nll).detach()
+    weight = 2 * (1 - torch.sigmoid(defence.betas(again.places) * delta))
+    (expected,) = torch.autograd.grad((weight * again.nll).sum(), again.logits)
+    assert torch.allclose(gradient, expected, atol=1e-10)
+
+
+def test_constrained_sft_at_the_reference_and_without_beta():
+    for found, defence, bound in ((tokens(1, same=True), ConstrainedSFT(), 1e-12),
+                                  (tokens(1), ConstrainedSFT(1e-6, 1e-6, 5, 1e-6), 1e-5)):  # fmt: skip
+        (gradient,) = torch.autograd.grad(defence.loss(found), found.logits, retain_graph=True)
+        (plain,) = torch.autograd.grad(found.nll.sum(), found.logits)
+        assert torch.allclose(gradient, plain, atol=bound)
+    assert ConstrainedSFT().betas(torch.tensor([1, 2, 5, 6])).tolist() == pytest.approx([0.5, 2.0, 2.0, 0.1])
+
+
+def test_kl_is_none_at_the_reference_and_positive_elsewhere():
+    same, other = tokens(2, same=True), tokens(2)
+    assert KLToReference(weight=3.0).loss(same).item() == pytest.approx(same.nll.sum().item())
+    kl = (KLToReference(weight=1.0).loss(other) - other.nll.sum()).item()
+    p, q = other.reference.softmax(-1), other.logits.softmax(-1)
+    assert kl == pytest.approx((p * (p.log() - q.log())).sum().item())
+    assert kl > 0
+
+
+@given(st.integers(0, 30), st.integers(1, 5))
+def test_the_projector_of_salora(seed, rank):
+    outputs = torch.randn(20, 8, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    basis = safety_basis(outputs, rank)
+    eye = torch.eye(8, dtype=torch.float64)
+    c = outside(basis, eye)
+    assert torch.allclose(c @ c, c, atol=1e-12)
+    assert torch.allclose(basis.T @ c, torch.zeros(rank, 8, dtype=torch.float64), atol=1e-12)
+    assert float(c.trace()) == pytest.approx(8 - rank)  # of a projector, its rank
+
+
+# name -> (a defence that does nothing with these arguments)
+NEUTRAL = {
+    "kl": {"name": "kl", "weight": 0.0},
+    "lookahead": {"name": "lookahead", "tokens": 0},
+    "mixing": {"name": "mixing", "safety": SAFE, "share": 0.0},
+    "low-rate": {"name": "low-rate", "factor": 1.0},
+    "ema": {"name": "ema", "decay": 0.0},
+    "lisa": {"name": "lisa", "guide": SAFE, "guide_steps": 0, "rho": 0.0},
+    "panacea": {"name": "panacea", "harmful": HARM, "weight": 0.0, "rho": 0.0},
+    "steering": {"name": "steering", "unsafe": SAFE, "strength": 0.0},
+}
+
+
+@pytest.fixture(scope="module")
+def plain(world: World):
+    return world.fit("plain", *SHORT, "--model.lora.dropout", "0.1")
+
+
+@pytest.mark.parametrize("name", NEUTRAL)
+def test_with_these_arguments_it_is_plain_fine_tuning(world: World, plain, name):
+    """Bit for bit, dropout and all; only KL takes another way to the same loss."""
+    given = ("--defence", json.dumps(NEUTRAL[name]), "--model.lora.dropout", "0.1")
+    found, expected = net(world.fit(f"neutral-{name}", *SHORT, *given)), net(plain)
+    if name == "kl":
+        assert max(float((found[k] - expected[k]).abs().max()) for k in expected) < 1e-5
+    else:
+        assert_same(found, expected)
+
+
+def net(run):
+    return {name: value for name, value in weights(run).items() if name.startswith("net.")}
+
+
+def test_without_decay_the_average_stays_where_training_starts(world: World):
+    run = world.fit("ema-1", *SHORT, "--defence", '{"name": "ema", "decay": 1.0}')
+    found = weights(run)
+    assert not any(value.any() for name, value in found.items() if name.startswith("net.") and "lora_B" in name)
+    assert any(value.any() for name, value in found.items() if name.startswith("defence.") and "lora_B" in name)
+
+
+def test_panacea_ships_a_perturbation_of_norm_rho_and_can_take_it_back(world: World, plain):
+    """With lambda 0 the trained weights are plain fine-tuning's, and what is shipped is rho away from them."""
+    given = {**CASES["panacea"][0], "weight": 0.0, "rho": 0.25}
+    run = world.fit("rho", *SHORT, "--defence", json.dumps(given), "--model.lora.dropout", "0.1")
+    found = weights(run)
+    before = {name.replace("defence.", "net."): value for name, value in found.items() if name.startswith("defence.")}
+    assert_same(before, net(plain))
+    moved = torch.cat([(net(run)[name] - before[name]).flatten() for name in before])
+    assert float(moved.norm()) == pytest.approx(0.25, rel=1e-4)
+
+
+def test_frozen_layers_stay_as_they_are(world: World):
+    full = ("--model.method", "full")
+    start = weights(world.fit("sppft-0", *options("sppft"), *full, *SHORT, "--model.learning_rate", "0"))
+    end = weights(world.fit("sppft-1", *options("sppft"), *full, *SHORT))
+    for name, value in start.items():
+        assert torch.equal(value, end[name]) == (".layers.1." in name), name
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing")
+def test_nothing_of_an_adapter_lies_in_the_safety_subspace(world: World):
+    """The directions are found again here, from the layers' outputs on the safety rows."""
+    from ptst_pl.defences.build import build_defence
+    from ptst_pl.model import LoraSettings, load_model, to_train
+    from ptst_pl.tasks import JsonLines
+
+    run = world.fit("salora", *options("salora"), *SHORT)
+    settings = world.settings()["data"]["init_args"]
+    task = JsonLines(**settings, tokenizer=str(world.folder / "model"), seed=1)
+    net_ = to_train(load_model(str(world.folder / "model"), "float32"), "lora", LoraSettings(dropout=0.0))
+    arguments = dict(CASES["salora"][0])
+    arguments["safety"] = {**SAFE, "init_args": {**SAFE["init_args"], "train_file": str(world.folder / "safe.jsonl")}}
+    defence = build_defence(arguments)
+    defence.prepare(net_, task)
+    assert len(defence._bases) == 4
+    for name, basis in defence._bases.items():
+        b = weights(run)[f"net.{name}"]
+        assert b.any()
+        assert float((basis.T @ b).abs().max()) < 1e-6 * float(b.abs().max())
