@@ -35,6 +35,10 @@ COMMANDS = {
     "export-chat": ("ptst_pl.ship.finetuning_api.export_command", "training rows as a file for a fine-tuning API"),
     "finetune-api": ("ptst_pl.ship.finetuning_api.command", "fine-tuning jobs on a server with OpenAI's routes"),
     "export": ("ptst_pl.ship.export.command", "a run as a Hugging Face folder with a model card, ready to serve"),
+    "edit": (
+        "ptst_pl.edits.command",
+        "edited weights from an aligned and a fine-tuned model: interpolation and others",
+    ),
     "tiny": ("ptst_pl.labs.tiny.command", "the tiny lab: its untrained model, its bundled form, sample rows"),
     "real": ("ptst_pl.labs.real.command", "both ways on a real language model of 135 M parameters"),
     "defences": ("ptst_pl.defences.command", "list the defences; run them all on the tiny lab; find safety layers"),

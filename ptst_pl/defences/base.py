@@ -61,6 +61,7 @@ class Defence:
     # Per-parameter tensors that belong to a checkpoint, by parameter; empty until `prepare`.
     kept: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
     keeps_weights: ClassVar[bool] = False
+    whole: ClassVar[str] = ""  # why it needs whole weights on every rank; empty where shares will do
     generates: ClassVar[bool] = False  # the model answers before training
     copies: ClassVar[int] = 0  # of the trained parameters, at the worst moment
 
@@ -71,6 +72,11 @@ class Defence:
 
         return short_name(type(self))
 
+    def describe(self) -> str:
+        """Its name and the arguments that are numbers or words, for people."""
+        told = [f"{key} {value}" for key, value in self.record().items() if isinstance(value, int | float | str)]
+        return ", ".join([self.name, *told[1:]])
+
     # ---- before a model is loaded -----------------------------------------------------------
 
     def check(self, setting: Setting) -> None:
@@ -79,6 +85,8 @@ class Defence:
         Raises:
             InputError: the combination, and what to do.
         """
+        if setting.sharded and self.whole:
+            raise InputError(f"defence {self.name} {self.whole}; use trainer.strategy ddp instead of fsdp2")
 
     def templates(self, own: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
         """Templates that it brings along, in the form of a config's; ``own`` are the config's."""

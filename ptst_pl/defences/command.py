@@ -39,7 +39,9 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser(prog="ptst_pl defences", description="Defences to put beside PTST. docs/defences.md tells of each.")
     what = parser.add_subparsers(dest="what", metavar="")
     what.add_parser("list", help="list them (the default)")
-    running = what.add_parser("run", help="all on the tiny lab, as sweeps that go on where they were stopped")
+    running = what.add_parser(
+        "run", help="all on the tiny lab, as sweeps that go on where they stopped; takes keys of fit as well"
+    )
     running.add_argument("--only", nargs="+", metavar="NAME", help="configs of configs/defences, without .yaml")
     running.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="%(default)s")
     running.add_argument("--runs", type=Path, default=Path("checkpoints/defences"), metavar="DIR", help="%(default)s")
@@ -51,7 +53,11 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     layers.add_argument("--template", default="chat:vanilla", help="%(default)s")
     layers.add_argument("--chat-format", default="llama2", help="%(default)s")
     layers.add_argument("--limit", type=int, default=60, help="prompts of each kind (%(default)s)")
-    return parser.parse_args(argv)
+    options, more = parser.parse_known_args(argv)
+    if more and options.what != "run":
+        raise InputError(f"defences: unknown option {more[0]!r}; ptst_pl defences --help lists them")
+    options.more = more
+    return options
 
 
 def listing() -> str:
@@ -60,8 +66,9 @@ def listing() -> str:
     for name, (module, kind) in DEFENCES.items():
         made: type[Defence] = getattr(importlib.import_module(f"ptst_pl.defences.{module}"), kind)
         title = (made.__doc__ or "").splitlines()[0]
-        lines.append([name, made.kind, ", ".join(made.needs) or "nothing", made.source, title])
-    return grid([["name", "kind", "needs", "source", "what"], *lines])
+        devices = "one, ddp" if made.whole else "one, ddp, fsdp2"
+        lines.append([name, made.kind, ", ".join(made.needs) or "nothing", devices, made.source, title])
+    return grid([["name", "kind", "needs", "devices", "source", "what"], *lines])
 
 
 def configs(only: Sequence[str] | None = None) -> list[Path]:
@@ -90,7 +97,7 @@ def run_all(options: argparse.Namespace) -> None:
         run(
             "sweep", "--config", str(path), "--jobs", str(options.jobs), "--runs", str(options.runs),
             "--over", f"data.template={json.dumps(BOTH)}", "--over", f"seed_everything={json.dumps(options.seeds)}",
-            quiet=True,
+            *options.more, quiet=True,
         )  # fmt: skip
         folders.append(str(options.runs / f"defence-{path.stem}"))
     page = options.runs / "report"

@@ -18,8 +18,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ptst_pl import InputError
-from ptst_pl.defences.base import Defence, Kind, Setting, copies, need_number
+from ptst_pl.defences.base import Defence, Kind, copies, need_number
 from ptst_pl.defences.guide_rows import GuideRows, second_task
 from ptst_pl.defences.step import Step
 from ptst_pl.model.batch_paths import choose_path
@@ -43,6 +42,7 @@ class Lisa(Defence):
     needs: ClassVar[tuple[str, ...]] = ("safety rows",)
     source: ClassVar[str] = "arXiv 2405.18641"
     keeps_weights: ClassVar[bool] = True
+    whole: ClassVar[str] = "makes steps of its own, which need whole weights"
     copies: ClassVar[int] = 2
     guide: dict[str, Any] | str | None = None
     guide_steps: int = 2
@@ -57,11 +57,6 @@ class Lisa(Defence):
         need_number("user_steps", self.user_steps, 1)
         need_number("rho", self.rho)
         need_number("batch_size", self.batch_size, 1)
-
-    def check(self, setting: Setting) -> None:
-        """Needs whole weights."""
-        if setting.sharded:
-            raise InputError("defence lisa makes steps of its own, which fsdp2 does not save; use strategy ddp")
 
     def prepare(self, net: nn.Module, task: Task) -> None:
         """Read the guide rows."""

@@ -42,6 +42,7 @@ class SaLoRA(Defence):
     kind: ClassVar[Kind] = "parameters"
     needs: ClassVar[tuple[str, ...]] = ("safety rows", "LoRA")
     source: ClassVar[str] = "arXiv 2501.01765"
+    whole: ClassVar[str] = "needs whole adapters"
     safety: dict[str, Any] | str | None = None
     rank: int = 32
     rows: int = 128
@@ -54,10 +55,9 @@ class SaLoRA(Defence):
 
     def check(self, setting: Setting) -> None:
         """Adapters, and whole ones."""
+        super().check(setting)
         if setting.method != "lora":
             raise InputError(f"defence salora restricts adapters: model.method is {setting.method!r}, expected lora")
-        if setting.sharded:
-            raise InputError("defence salora needs whole adapters; use strategy ddp")
 
     def prepare(self, net: nn.Module, task: Task) -> None:
         """Find every adapted layer's safety subspace."""

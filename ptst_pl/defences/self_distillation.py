@@ -46,6 +46,7 @@ class SelfDistillation(Defence):
     kind: ClassVar[Kind] = "rows"
     needs: ClassVar[tuple[str, ...]] = ("a pass of generation",)
     generates: ClassVar[bool] = True
+    whole: ClassVar[str] = "answers the training questions with a whole model on every rank"
     source: ClassVar[str] = "arXiv 2402.13669"
     prompt: str = GUIDED
     template: str | None = None
@@ -59,8 +60,9 @@ class SelfDistillation(Defence):
 
     def check(self, setting: Setting) -> None:
         """The model is loaded once more, for the answers."""
-        if setting.sharded or setting.quantized:
-            raise InputError("defence sdft answers on one device before training; make the rows on one device first")
+        super().check(setting)
+        if setting.quantized:
+            raise InputError("defence sdft answers with the weights as they are; set model.quantize to none")
         self._setting = setting
 
     def examples(self, examples: Sequence[Example], task: Task) -> Sequence[Example]:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ptst_pl.model.adapter import adapter_config, adapter_weights
-from ptst_pl.model.weight_files import weight_files
+from ptst_pl.model.weight_files import read_json_object, weight_files
 from ptst_pl.results.identity import digest
 from ptst_pl.tokenization.gguf_file import is_gguf
 
+EDIT_RECORD = "edit.json"  # in a folder that ``ptst_pl edit`` wrote
 _SLICE = 64  # bytes from the start, the middle and the end of every tensor
 # Of a config: what says nothing of the model.
 _NO_MATTER = ("transformers_version", "_name_or_path", "dtype", "torch_dtype", "use_cache")
@@ -53,6 +54,8 @@ def _model(name_or_path: str, random_weights: bool) -> dict[str, Any]:
     if random_weights:
         return found | {"weights": "random"}
     files = weight_files(folder)
+    if (folder / EDIT_RECORD).is_file():
+        found["edit"] = read_json_object(folder / EDIT_RECORD)
     return found | ({"weights": _weights(files)} if files else {})
 
 

@@ -89,6 +89,9 @@ def defence_labels(records: Sequence[Mapping[str, Any]]) -> list[str]:
     for record in records:
         name = str(record.get("name", NO_DEFENCE))
         alike = [other for other in records if other.get("name", NO_DEFENCE) == name]
+        if name == NO_DEFENCE:
+            labels.append(name)
+            continue
         differing = [key for key in record if len({json.dumps(other.get(key), sort_keys=True) for other in alike}) > 1]
         told = ", ".join(f"{key} {record[key]}" for key in differing)
         labels.append(f"{name} ({told})" if told else name)

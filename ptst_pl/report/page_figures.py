@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ptst_pl.report.curves import all_series, curves_figure, left_out, trained_rows
+from ptst_pl.report.edit_curve import edit_figure, edit_tracks, edited
 from ptst_pl.report.figures import plain_text, svg_text
 from ptst_pl.report.inline_svg import inline
 from ptst_pl.report.matrix_panes import MEASURES
@@ -20,6 +21,11 @@ CURVES = (
 TRADEOFF = (
     "Every evaluated step is a point: where the model would stand had training stopped there. The ring is step 0, the "
     "large mark the last step with its intervals. Right and down is better."
+)
+
+EDITS = (
+    "An edit's argument goes from one end to the other, and every value is a tested model. Of interpolation 0 is the "
+    "aligned model and 1 the fine-tuned one. What beats the edit lies right of and below its line."
 )
 
 
@@ -38,8 +44,9 @@ class PageFigure:
 
 def page_figures(runs: Sequence[RunResults]) -> list[PageFigure]:
     """Curves over training and helpfulness against ASR, as far as the runs have them."""
+    edits = [PageFigure("edits", "Edits", "Along an edit of weights", EDITS, "Edit and suites", [], list(_edits(runs)))]
     if not trained_rows(runs):
-        return []
+        return [figure for figure in edits if figure.parts]
     curves, tradeoffs = list(_curves(runs)), list(_tradeoffs(runs))
     notes = [
         f"trained under {row}: steps {', '.join(map(str, steps))} are not drawn, as not all its runs have them"
@@ -52,7 +59,18 @@ def page_figures(runs: Sequence[RunResults]) -> list[PageFigure]:
         ),
         PageFigure("tradeoff", "Trade-off", "Helpfulness against attack success", TRADEOFF, "Suites", notes, tradeoffs),
     ]
-    return [figure for figure in found if figure.parts]
+    return [figure for figure in found + edits if figure.parts]
+
+
+def _edits(runs: Sequence[RunResults]) -> Iterator[tuple[str, Any]]:
+    for name, (key, own) in edited(runs).items():
+        for asr, helpful in tradeoff_pairs(own):
+            tracks = edit_tracks(key, own, asr, helpful)
+            if tracks:
+                title = f"{name}, {key}: {asr[0]} ({asr[1]} judge) against {helpful[0]} ({helpful[1]} judge)"
+                with plain_text():
+                    svg = svg_text(edit_figure(name, key, tracks))
+                yield title, _markup(svg, f"edit-{name}-{asr[0]}-{asr[1]}", f"{title}; the numbers are in results.csv")
 
 
 def _curves(runs: Sequence[RunResults]) -> Iterator[tuple[str, Any]]:

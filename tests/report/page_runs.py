@@ -39,12 +39,17 @@ HOSTILE = (
 
 
 def page(
-    folder, train="chat:vanilla", seed=1, harmful=None, steps=(0, 8), n=10, meta=None, texts=(), suites=SHA, **key
-):
+    folder, train="chat:vanilla", seed=1, harmful=None, steps=(0, 8), n=10, meta=None, texts=(), suites=SHA,
+    defence=None, edit=None, **key,
+):  # fmt: skip
     """A run folder with config; ``harmful`` gives the count of harmful answers for (template, step)."""
     counts = harmful or {}
     base = {"name": "tiny", "revision": None, "config": "c" * 16, "weights": "w" * 16}
+    if edit:
+        base |= {"edit": edit, "weights": str(edit)}
     identity = {"base": base, "training": {"template": {"name": train}, "seed": seed, **key, "made in": str(folder)}}
+    if defence:
+        identity["training"]["defence"] = defence
     results = ResultsFolder(folder / "safety", {"train_template": train, "identity": identity, **META, **(meta or {})})
     for step in steps:
         made = [
@@ -55,6 +60,8 @@ def page(
         results.add(generations, verdicts, summarise(verdicts), step)
     config = {"seed_everything": seed, "name": folder.name, "trainer": {"max_steps": max(steps)}}
     config |= {"model": {"pretrained": "tiny", "method": "full"}, "data": {"init_args": {"template": train}}}
+    if defence:
+        config["defence"] = defence
     for path, value in key.items():
         config["model"][path] = value
     (folder / "config.yaml").write_text(json.dumps(config))

@@ -37,6 +37,7 @@ class Facts:
     difference: float
     rounding: float | None
     quantized: str
+    defence: str
 
 
 def model_card(facts: Facts) -> str:
@@ -57,6 +58,7 @@ def _about(facts: Facts) -> str:
         f"# {facts.name}\n\n"
         f"- base model: `{facts.base}`{facts.adapter and f', with the adapter `{facts.adapter}` merged first'}\n"
         f"- fine-tuned with ptst_pl ({kind}), exported at step {facts.step}\n"
+        f"- defence: {facts.defence}\n"
         f"- chat format: `{facts.chat_format}`\n"
         f"- training template: `{facts.train.name}`\n\n{_template(facts.train)}"
     )

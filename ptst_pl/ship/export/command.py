@@ -14,6 +14,7 @@ from typing import Any
 from transformers.utils import logging as transformers_logging
 
 from ptst_pl import InputError
+from ptst_pl.defences import Defence, build_defence
 from ptst_pl.generation import Decoding, stop_ids
 from ptst_pl.results.arguments import Parser
 from ptst_pl.results.records import write_text
@@ -90,6 +91,7 @@ def _check_free(output: Path) -> None:
 def _templates(source: Source, choice: Choice | None) -> tuple[PromptTemplate, PromptTemplate]:
     """The training template, and the one to serve with: the safest measured, else the training template."""
     own = source.config.get("templates") or {}
+    own = {**own, **_defence(source).templates(own)}
     train = find_template(source.train_template, own)
     return train, find_template(choice.template, own) if choice else train
 
@@ -129,7 +131,12 @@ def _facts(
         difference=merged.difference,
         rounding=merged.rounding,
         quantized=str(source.model.get("quantize") or "none"),
+        defence=_defence(source).describe(),
     )
+
+
+def _defence(source: Source) -> Defence:
+    return build_defence(source.config.get("defence"))
 
 
 def _format(source: Source) -> str:

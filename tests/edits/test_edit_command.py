@@ -1,0 +1,147 @@
+"""``ptst_pl edit`` on runs: exact ends, what comes out loads and is told apart, one line for mistakes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from training_fixtures import World, llama_config, save_random
+from transformers import AutoModelForCausalLM
+
+from ptst_pl.cli import main
+from ptst_pl.edits.tensors import FileWeights, ShardWriter, open_weights
+
+SHORT = ("--trainer.max_epochs", "-1", "--trainer.max_steps", "2", "--model.learning_rate", "1e-2")
+
+
+@pytest.fixture(scope="module")
+def runs(world: World):
+    return {
+        "full": world.fit("edit-full", *SHORT, "--model.method", "full"),
+        "lora": world.fit("edit-lora", *SHORT),
+    }
+
+
+def state(folder):
+    return AutoModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32).state_dict()
+
+
+def edit(*words: str) -> None:
+    main(["edit", *map(str, words)])
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_both_ends_are_exact_and_every_folder_loads(world: World, runs, method, tmp_path, capsys):
+    out = tmp_path / "out"
+    edit(runs[method], "--with", "interpolate", "--alpha", "0,0.25,1", "--output", out)
+    aligned = state(world.folder / "model")
+    none, some, whole = (state(out / f"alpha-{value}") for value in ("0", "0.25", "1"))
+    for name, value in aligned.items():
+        assert torch.equal(none[name], value), name
+        assert torch.allclose(some[name] - value, 0.25 * (whole[name] - value), atol=1e-6)
+    tuned = tmp_path / "tuned"
+    main(["export", str(runs[method]), "--output", str(tuned)])
+    merged = state(tuned)
+    for name, value in whole.items():
+        assert torch.allclose(value, merged[name], atol=1e-6)
+        assert method == "lora" or torch.equal(value, merged[name])
+    assert any(not torch.equal(whole[name], aligned[name]) for name in aligned)
+    record = json.loads((out / "alpha-0.25/edit.json").read_text())
+    assert (record["edit"], record["alpha"], record["made_of"]["run"]) == ("interpolate", 0.25, str(runs[method]))
+    capsys.readouterr()
+    edit(runs[method], "--with", "interpolate", "--alpha", "0,0.25,1", "--output", out)
+    assert capsys.readouterr().out.count("is there already") == 3
+
+
+def test_an_adapters_product_is_scaled_once(runs, world: World, tmp_path):
+    """Half of the product, not a quarter, which is what scaling both factors would give."""
+    for name, alpha in (("half", "0.5"), ("all", "1")):
+        edit(runs["lora"], "--with", "lora-scale", "--alpha", alpha, "--output", tmp_path / name)
+    aligned, half, whole = state(world.folder / "model"), state(tmp_path / "half"), state(tmp_path / "all")
+    name = "model.layers.0.self_attn.q_proj.weight"
+    assert torch.allclose(half[name] - aligned[name], 0.5 * (whole[name] - aligned[name]), atol=1e-7)
+    assert float((whole[name] - aligned[name]).norm()) > 1e-3
+
+
+def test_what_is_tested_says_what_was_edited(runs, world: World, tmp_path):
+    edit(runs["full"], "--with", "interpolate", "--alpha", "0.5", "--output", tmp_path / "half")
+    words = ("--model.pretrained", str(tmp_path / "half"), "--safety.active", "true", "--results", str(tmp_path / "r"))
+    world.run("test", "--name", "edited", *words)
+    base = json.loads((tmp_path / "r/results.json").read_text())["identity"]["base"]
+    assert base["edit"]["edit"] == "interpolate"
+    assert base["edit"]["alpha"] == 0.5
+
+
+OTHERS = {"safe-lora": ("base",), "resta": ("unaligned",), "safe-merge": ("base", "safety"), "lox": ("base",)}
+
+
+@pytest.mark.parametrize("name", ["resta", "safe-lora", "safe-merge", "safe-delta", "antidote", "lox"])
+def test_every_edit_runs_on_a_run(name, runs, world: World, tmp_path, monkeypatch):
+    monkeypatch.chdir(world.folder)
+    other = tmp_path / "other"
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        AutoModelForCausalLM.from_config(llama_config(), dtype=torch.float32).save_pretrained(str(other))
+    more = [word for what in OTHERS.get(name, ()) for word in (f"--{what}", str(other))]
+    if name in ("safe-delta", "antidote"):
+        more += ["--rows", "{class_path: JsonLines, init_args: {train_file: train.jsonl, held_out: 0}}", "--limit", "9"]
+    given = world.folder / "model" if name == "lox" else runs["lora"]
+    edit(given, "--with", name, "--output", tmp_path / "out", *more)
+    edited, start = state(tmp_path / "out"), state(world.folder / "model")
+    assert all(torch.isfinite(value).all() for value in edited.values())
+    assert any(not torch.equal(edited[key], start[key]) for key in start)
+    assert "notes" in json.loads((tmp_path / "out/edit.json").read_text())
+
+
+def test_shards_have_an_index_that_transformers_reads(world: World, tmp_path):
+    weights = open_weights(str(world.folder / "model"))
+    folder = tmp_path / "sharded"
+    folder.mkdir()
+    writer = ShardWriter(folder, limit=60_000)
+    for name in weights.names():
+        writer.add(name, weights.get(name))
+    writer.close()
+    (folder / "config.json").write_text((world.folder / "model/config.json").read_text())
+    assert len(list(folder.glob("*.safetensors"))) > 2
+    for name, value in state(folder).items():
+        assert torch.equal(value, weights.get(name))
+    assert isinstance(open_weights(str(folder)), FileWeights)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--with", "interpolat"], "unknown --with 'interpolat'; did you mean 'interpolate'?"),
+        (["--with", "interpolate", "--alfa", "1"], "unknown key 'alfa'; did you mean 'alpha'?"),
+        (["--with", "interpolate", "--alpha", "-1"], "alpha is -1, expected 0 or more"),
+        (["--with", "interpolate", "--alpha"], "expected --NAME VALUE pairs"),
+        (["--with", "safe-lora"], "--base is missing"),
+        (["--with", "safe-delta"], "--rows is missing"),
+        (["--with", "resta", "--weight", "0,1", "--dropout", "0,0.5", "--unaligned", "x"], "only one argument"),
+    ],
+)
+def test_mistakes_are_one_line_and_nothing_is_written(words, expected, runs, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        edit(runs["full"], *words, "--output", tmp_path / "out")
+    assert ended.value.code == 2
+    assert expected in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_other_architectures_and_folders_that_are_none(runs, world: World, tmp_path, capsys):
+    save_random(llama_config(num_hidden_layers=3), str(tmp_path / "deeper"))
+    cases = [
+        ([tmp_path / "deeper", "--aligned", world.folder / "model"], "are not of one architecture"),
+        ([tmp_path / "deeper"], "is no run of fit; give --aligned"),
+        ([tmp_path / "nothing"], "is no run of fit"),
+    ]
+    for words, expected in cases:
+        with pytest.raises(SystemExit):
+            edit(*words, "--with", "interpolate", "--output", tmp_path / "out")
+        assert expected in capsys.readouterr().err
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/file").write_text("")
+    with pytest.raises(SystemExit):
+        edit(runs["full"], "--with", "interpolate", "--output", tmp_path / "full")
+    assert "is not empty" in capsys.readouterr().err

@@ -1,0 +1,102 @@
+"""The table of defences: which rows, which cells, what is called more than chance, what a defence costs."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from page_runs import page
+
+from ptst_pl.cli import main
+from ptst_pl.report.configs import defence_labels
+from ptst_pl.report.defended import DefenceTable, base_template
+from ptst_pl.report.defended_table import defence_tables
+from ptst_pl.report.discover import find_runs
+
+LISA = {"name": "lisa", "rho": 0.5}
+TEST = "chat:llama"
+
+
+def seeds(folder, name, harmful, defence=None, train="chat:llama", seconds=None):
+    """Three seeds of a defence; ``harmful`` of 48 answers under chat:llama."""
+    made = []
+    for seed in (1, 2, 3):
+        counts = {(TEST, 8): harmful + seed, (TEST, 0): 0}
+        run = page(folder / f"{name}-{seed}", train, seed, counts, n=48, defence=defence)
+        if seconds:
+            fit = {"steps": [0, 8], "seconds": {"training": seconds + seed}, "memory": 2_000_000_000, "tokens": 5000}
+            (run / "times.json").write_text(json.dumps({"fits": [fit]}))
+        made.append(run)
+    return made
+
+
+@pytest.fixture
+def found(tmp_path):
+    return [
+        *seeds(tmp_path, "lisa", 4, LISA, seconds=20),
+        *seeds(tmp_path, "plain", 38, seconds=10),
+        *seeds(tmp_path, "weak", 37, {"name": "ema", "decay": 0.9}),
+        *seeds(tmp_path, "ptst", 0, train="chat:vanilla"),
+    ]
+
+
+def test_no_defence_stands_first_and_only_true_differences_are_marked(found):
+    table = DefenceTable(find_runs(found).runs)
+    assert table.rows[0] == "none"
+    assert set(table.rows) == {"none", "lisa", "ema"}
+    same = next(way for way in table.ways if (way.train, way.test) == (TEST, TEST))
+    column = next(c for c in table.columns if c == ("asr", "hats", "exact"))
+    plain, lisa, ema = (table.cells[row, same, column] for row in ("none", "lisa", "ema"))
+    assert plain.adjusted is None
+    assert lisa.rate.mean == pytest.approx(6 / 48)
+    assert lisa.beyond_chance
+    assert lisa.difference == pytest.approx(-34 / 48)
+    assert not ema.beyond_chance
+    tested = [cell for cell in table.cells.values() if cell.adjusted is not None]
+    assert len(tested) > 5, "Holm's correction is over all of them"
+
+
+def test_ptst_is_a_way_of_its_own_and_has_no_defended_cell_here(found):
+    table = DefenceTable(find_runs(found).runs)
+    (ptst,) = [way for way in table.ways if way.ptst]
+    assert ptst.title == "chat:vanilla -> chat:llama (PTST)"
+    assert {row for row, way, _ in table.cells if way == ptst} == {"none"}
+
+
+def test_costs_are_ratios_to_no_defence(found, capsys):
+    text = defence_tables(DefenceTable(find_runs(found).runs))
+    (line,) = [line for line in text.splitlines() if line.startswith("lisa") and " s (" in line]
+    assert "22.0 s (1.83x)" in line
+    assert "2.00 GB (1.00x)" in line
+    (line,) = [line for line in text.splitlines() if line.startswith("ema") and line.split()[-3:] == ["-", "-", "-"]]
+
+
+def test_without_a_defence_there_is_no_such_table(tmp_path):
+    table = DefenceTable(find_runs(seeds(tmp_path, "plain", 3)).runs)
+    assert not table.any
+    assert defence_tables(table) == ""
+
+
+def test_the_terminal_and_the_page_have_it(found, tmp_path, capsys):
+    out = tmp_path / "page"
+    main(["report", *map(str, found), "--out", str(out)])
+    assert "defences, in %" in capsys.readouterr().out
+    html = (out / "report.html").read_text()
+    assert '<section id="defences">' in html
+    assert html.count('class="dot-line"') > 10
+    main(["report", *map(str, found), "--brief"])
+    assert capsys.readouterr().out.count("chat:vanilla -> chat:llama (PTST)") == 1
+
+
+def test_labels_tell_defences_of_one_name_apart():
+    records = [{"name": "kl", "weight": 1, "target": None}, {"name": "kl", "weight": 1, "target": 0.1}, {"name": "ema"}]
+    assert defence_labels(records) == ["kl (target None)", "kl (target 0.1)", "ema"]
+    assert defence_labels([{}, {"name": "none"}]) == ["none", "none"]
+
+
+@pytest.mark.parametrize(
+    ("served", "base"),
+    [("backdoor:chat:llama", "chat:llama"), ("chat:llama", "chat:llama"), ("lab:neutral-1", "lab:neutral-1")],
+)
+def test_what_is_served_without_what_a_defence_adds(served, base):
+    assert base_template(served) == base
