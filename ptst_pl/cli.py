@@ -36,7 +36,7 @@ COMMANDS = {
     "finetune-api": ("ptst_pl.ship.finetuning_api.command", "fine-tuning jobs on a server with OpenAI's routes"),
     "export": ("ptst_pl.ship.export.command", "a run as a Hugging Face folder with a model card, ready to serve"),
     "edit": (
-        "ptst_pl.edits.command",
+        "ptst_pl.ship.edits.command",
         "edited weights from an aligned and a fine-tuned model: interpolation and others",
     ),
     "tiny": ("ptst_pl.labs.tiny.command", "the tiny lab: its untrained model, its bundled form, sample rows"),

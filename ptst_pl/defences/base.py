@@ -22,6 +22,7 @@ from ptst_pl.tokenization import Encoded, Example, TemplateTokenizer
 if TYPE_CHECKING:
     from ptst_pl.defences.step import Step
 
+KEPT = "defence."  # begins the names of `Defence.kept` in a checkpoint
 Encode = Callable[[Example], Encoded]
 Kind = Literal["rows", "loss", "step", "parameters", "activations", "settings"]
 

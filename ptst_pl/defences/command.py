@@ -94,10 +94,11 @@ def run_all(options: argparse.Namespace) -> None:
     folders = []
     for number, path in enumerate(chosen, 1):
         say(f"{number} of {len(chosen)}: {path.stem}")
+        once = [] if path.stem == "none" else ["--safety.at_start", "false"]  # all start from one model
         run(
             "sweep", "--config", str(path), "--jobs", str(options.jobs), "--runs", str(options.runs),
             "--over", f"data.template={json.dumps(BOTH)}", "--over", f"seed_everything={json.dumps(options.seeds)}",
-            *options.more, quiet=True,
+            *once, *options.more, quiet=True,
         )  # fmt: skip
         folders.append(str(options.runs / f"defence-{path.stem}"))
     page = options.runs / "report"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from ptst_pl.model import batch_nll
+from ptst_pl.model import batch_nll, trainable
 from ptst_pl.model.sharding import gradient_norm, gradients, in_root, is_sharded
 from ptst_pl.tokenization.batches import Batch
 
@@ -38,6 +39,27 @@ class Step:
     seen: Callable[[Batch], None]
     forward_context: Callable[[], AbstractContextManager[None]]
     clip: Callable[[], None]
+
+    @classmethod
+    def of(cls, tuner: Any, optimizer: Any) -> Step:
+        """The step that a fine-tuner is making.
+
+        Args:
+            tuner: the Lightning module, with ``network`` and ``see``.
+            optimizer: Lightning's or PyTorch's.
+        """
+        trainer, net = tuner.trainer, tuner.network
+        clipping = trainer.gradient_clip_val, trainer.gradient_clip_algorithm
+        return cls(
+            number=trainer.global_step + 1,
+            total=int(trainer.estimated_stepping_batches),
+            net=net,
+            parameters=trainable(net),
+            optimizer=getattr(optimizer, "optimizer", optimizer),
+            seen=tuner.see,
+            forward_context=trainer.precision_plugin.forward_context,
+            clip=lambda: tuner.configure_gradient_clipping(optimizer, *clipping),
+        )
 
     def take(self) -> dict[str, Tensor]:
         """The gradients, which are then gone."""

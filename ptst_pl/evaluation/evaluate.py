@@ -14,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from ptst_pl import InputError
+from ptst_pl.defences.serving import Served, ServingDefence
 from ptst_pl.evaluation.cells import Cell, check_stop_texts, decoder, prepare, to_generation
 from ptst_pl.generation import Answer, Backend, Decoding, choose, generate, stop_ids
 from ptst_pl.judges.base import FAILED, MAX_UNSCORED, Judge, summarise
@@ -72,6 +73,7 @@ class Evaluation:
         decoding: how answers are generated.
         confidence: of the intervals.
         max_unscored: largest share of unscored answers with which a rate is still defined.
+        serving: what stands between the answers and their readers, for columns beside the bare model's.
 
     Raises:
         InputError: nothing to evaluate, or two templates, suites or judges of one name.
@@ -86,6 +88,7 @@ class Evaluation:
         decoding: Decoding,
         confidence: float = 0.95,
         max_unscored: float = MAX_UNSCORED,
+        serving: ServingDefence | None = None,
     ) -> None:
         for kind, names in (
             ("template", [t.name for t in templates]),
@@ -101,7 +104,7 @@ class Evaluation:
         decoding.check_evaluation()
         check_stop_texts(encoder, decoding)
         self.encoder, self.judges, self.decoding, self.confidence = encoder, judges, decoding, confidence
-        self.suites, self.max_unscored = suites, max_unscored
+        self.suites, self.max_unscored, self.serving = suites, max_unscored, serving
         self.backend: Backend = decoding.backend
         self.cells = [prepare(encoder, suite, template, decoding.prefix) for template in templates for suite in suites]
 
@@ -112,7 +115,14 @@ class Evaluation:
 
     def meta(self) -> dict[str, Any]:
         """What every number depends on, for the results file; the backend by name once it has been chosen."""
+        templates = {cell.template.name: asdict(cell.template) for cell in self.cells}
+        own: dict[str, Any] = {}
+        if self.serving is not None:
+            own = {"serving_defence": self.serving.record()}
+            for name, fields in list(templates.items()):
+                templates[self.serving.label(name)] = {**fields, "name": self.serving.label(name)}
         return {
+            **own,
             "chat_format": self.encoder.chat_format,
             "chat_options": self.encoder.options.record(),
             "prompts_with_special_tokens": {
@@ -122,7 +132,7 @@ class Evaluation:
             "decoding": asdict(self.used),
             "confidence": self.confidence,
             "max_unscored": self.max_unscored,
-            "templates": {cell.template.name: asdict(cell.template) for cell in self.cells},
+            "templates": templates,
             "suites": {suite.name: suite.record() for suite in self.suites},
             "judges": {judge.name: judge.version for judge in self.judges},
             "judge_settings": {judge.name: judge.settings() for judge in self.judges if judge.settings()},
@@ -243,6 +253,24 @@ class Evaluation:
             else Answer(answer.ids, f"{FAILED}: the answer runs past the model's {limit} positions")
             for prompt, answer in zip(prompts, found_answers, strict=True)
         ]
+
+    def defended(
+        self, generations: Sequence[Generation], served: Served, share: Share
+    ) -> tuple[list[Generation], list[Mapping[str, Any]]]:
+        """What users would see under the serving defence, and a line of facts for each; nothing without one.
+
+        Args:
+            generations: the bare answers, the same on every process; each defends its own share.
+            served: what the defence works with.
+            share: this process's part.
+        """
+        if self.serving is None:
+            return [], []
+        mine = generations[share.rank :: share.world_size]
+        shown, facts = self.serving.answers(mine, served) if mine else ([], [])
+        parts = share.gather(list(zip(shown, facts, strict=True)))
+        pairs = [parts[place % len(parts)][place // len(parts)] for place in range(len(generations))]
+        return [one for one, _ in pairs], [fact for _, fact in pairs]
 
     def judge(self, generations: Sequence[Generation], share: Share, tolerant: bool = False) -> list[Verdict]:
         """Every judge's verdicts on all generations, on every process; each judges its own share.

@@ -16,6 +16,7 @@ from ptst_pl.report.defended_table import defence_tables
 from ptst_pl.report.discover import Found, find_runs
 from ptst_pl.report.headline import brief_table, headline
 from ptst_pl.report.matrix import category_table, paired_table, train_test_tables
+from ptst_pl.report.serving import separations
 from ptst_pl.results.arguments import Parser
 from ptst_pl.results.visible_text import visible
 
@@ -72,6 +73,7 @@ def _print_tables(found: Found, categories: bool) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     blocks = [train_test_tables(found.runs), paired_table(found.runs), defence_tables(DefenceTable(found.runs))]
+    blocks += ["\n".join(one.words() for one in separations(found.runs))]
     blocks += [category_table(found.runs)] if categories else []
     warnings = [f"not comparable: {line}" for line in incomparable(found.runs)]
     missing = [f"missing: {line}" for line in [*found.missing, *incomplete(found.runs)]]

@@ -12,6 +12,7 @@ from ptst_pl.report.figures import plain_text, svg_text
 from ptst_pl.report.inline_svg import inline
 from ptst_pl.report.matrix_panes import MEASURES
 from ptst_pl.report.runs import RunResults
+from ptst_pl.report.serving import Separation, roc_figure, separations
 from ptst_pl.report.tradeoff import tradeoff_figure, tradeoff_pairs
 
 CURVES = (
@@ -23,6 +24,10 @@ TRADEOFF = (
     "large mark the last step with its intervals. Right and down is better."
 )
 
+SERVED = (
+    "A defence at serving time gives every answer a score, and withholds those below a threshold. The curve goes over "
+    "all thresholds; the diagonal tells nothing apart."
+)
 EDITS = (
     "An edit's argument goes from one end to the other, and every value is a tested model. Of interpolation 0 is the "
     "aligned model and 1 the fine-tuned one. What beats the edit lies right of and below its line."
@@ -44,7 +49,12 @@ class PageFigure:
 
 def page_figures(runs: Sequence[RunResults]) -> list[PageFigure]:
     """Curves over training and helpfulness against ASR, as far as the runs have them."""
-    edits = [PageFigure("edits", "Edits", "Along an edit of weights", EDITS, "Edit and suites", [], list(_edits(runs)))]
+    served = separations(runs)
+    edits = [PageFigure("served", "Served", "Harmful and harmless answers told apart", SERVED, "Curve",
+                        [one.words() for one in served], list(_roc(served)))]  # fmt: skip
+    edits += [
+        PageFigure("edits", "Edits", "Along an edit of weights", EDITS, "Edit and suites", [], list(_edits(runs)))
+    ]
     if not trained_rows(runs):
         return [figure for figure in edits if figure.parts]
     curves, tradeoffs = list(_curves(runs)), list(_tradeoffs(runs))
@@ -60,6 +70,14 @@ def page_figures(runs: Sequence[RunResults]) -> list[PageFigure]:
         PageFigure("tradeoff", "Trade-off", "Helpfulness against attack success", TRADEOFF, "Suites", notes, tradeoffs),
     ]
     return [figure for figure in found + edits if figure.parts]
+
+
+def _roc(found: Sequence[Separation]) -> Iterator[tuple[str, Any]]:
+    if found:
+        title = f"{found[0].name}: harmful against harmless answers withheld, at every threshold"
+        with plain_text():
+            svg = svg_text(roc_figure(found))
+        yield title, _markup(svg, "roc", title)
 
 
 def _edits(runs: Sequence[RunResults]) -> Iterator[tuple[str, Any]]:

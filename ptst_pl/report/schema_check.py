@@ -13,7 +13,7 @@ from typing import Any, Literal
 from ptst_pl import InputError
 from ptst_pl.results.records import FORMAT, read_lines
 
-Kind = Literal["results", "generation", "verdict"]
+Kind = Literal["results", "generation", "verdict", "served"]
 Schema = Mapping[str, Any]
 _TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,), "array": (list,), "string": (str,), "boolean": (bool,), "null": (type(None),),
@@ -90,7 +90,7 @@ def read_results(path: Path) -> dict[str, Any]:
     return stored
 
 
-def read_rows(path: Path, kind: Literal["generation", "verdict"]) -> Iterator[dict[str, Any]]:
+def read_rows(path: Path, kind: Literal["generation", "verdict", "served"]) -> Iterator[dict[str, Any]]:
     """The checked rows of a JSON-lines file.
 
     Raises:

@@ -4,6 +4,7 @@ Layout of a results folder (``safety/`` inside a run)::
 
     generations.jsonl   one Generation a line
     verdicts.jsonl      one Verdict a line
+    served.jsonl        what a defence at serving time did with each answer, where there is one
     results.json        {"format": 1, "schema_version": "1.1", ..., "rates": [one per suite, template, step, judge]}
 """
 
@@ -13,7 +14,7 @@ import contextlib
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from ptst_pl import InputError
 from ptst_pl.results.disk.durable import NO_ROOM, not_written, os_error_in, put
 
 FORMAT = 1
+SERVED = "served.jsonl"  # only where a defence stands between the answers and their readers
 # FORMAT and a minor number that grows with every new key: report/schema/*.json say what is in the three files.
 SCHEMA_VERSION = f"{FORMAT}.3"
 # What settings that came later meant in the files that do not have them; the others were empty.
@@ -224,14 +226,20 @@ class ResultsFolder:
         verdicts: Iterable[Verdict],
         rates: Iterable[dict[str, Any]],
         step: int,
+        served: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """Store one evaluation; an earlier attempt at the same step is replaced, finished or not."""
+        """Store one evaluation; an earlier attempt at the same step is replaced, finished or not.
+
+        ``served`` are lines about what a defence at serving time did, each with its step.
+        """
         done = self.steps()
         keep = done - {step}
         if step in done:
             self._keep_rates(keep)
         self._rewrite("generations.jsonl", to_lines(generations), keep)
         self._rewrite("verdicts.jsonl", to_lines(verdicts), keep)
+        if served:
+            self._rewrite(SERVED, "".join(json.dumps(line) + "\n" for line in served), keep)
         self._keep_rates(keep, rates)
 
     def forget_after(self, step: int) -> None:
@@ -244,6 +252,8 @@ class ResultsFolder:
             ResultsFolder(self.path, beside or self.meta)._keep_rates(keep)
             self._rewrite("generations.jsonl", "", keep)
             self._rewrite("verdicts.jsonl", "", keep)
+            if (self.path / SERVED).exists():
+                self._rewrite(SERVED, "", keep)
 
     def _rewrite(self, name: str, more: str, keep: set[int]) -> None:
         path = self.path / name

@@ -135,14 +135,13 @@ class Task(LightningDataModule):
             if not examples:
                 raise InputError(f"task {type(self).__name__}: no {part.replace('_', '-')} rows")
             if train:
+                self.sample = sample_rows(examples)
                 examples = list(self.change.examples(examples, self)) if self.change else examples
             templates = self.templates_of(examples)
             kept, origin, report = encode_rows(self.encoder, examples, self.template, templates, self.max_length)
             if train and self.change:
                 kept = [self._changed(row, examples[index]) for row, index in zip(kept, origin, strict=True)]
             self._rows[part], self.reports[part] = kept, report
-            if train:
-                self.sample = sample_rows(examples)
             _announce(f"{self.title} {part}".strip(), report, self.max_length)
         return self._rows[part]
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
 import torch
 from lightning import LightningModule
 from lightning.pytorch.core.optimizer import LightningOptimizer
+from peft import PeftModel
 from torch import Tensor
 
 from ptst_pl import InputError
-from ptst_pl.defences import Defence, LossDefence, Step
+from ptst_pl.defences import KEPT, Defence, LossDefence, Step
 from ptst_pl.generation import Answer, PromptBatch, generate, stop_ids
 from ptst_pl.model import Dtype, LoraSettings, Method, Quantize, batch_nll, describe, load_model, to_train, trainable
 from ptst_pl.model.base_identity import base_identity
@@ -37,8 +39,6 @@ from ptst_pl.training.optimiser import Schedule, adamw, with_schedule
 log = logging.getLogger(__name__)
 # So many micro-batches are remembered at most, to name the one without a finite loss.
 REMEMBERED = 1000
-# Begins the names of what a defence keeps of every parameter, in a checkpoint.
-_KEPT = "defence."
 
 
 class FineTuner(LightningModule):
@@ -177,7 +177,7 @@ class FineTuner(LightningModule):
         if not torch.is_grad_enabled():
             return in_root(batch_nll, self.network, batch)
         each = self._trained.each(batch)
-        self._see(batch)
+        self.see(batch)
         with self.defence.training():
             if isinstance(self.defence, LossDefence):
                 nll = self.defence.batch_loss(self.network, batch, each)
@@ -198,25 +198,11 @@ class FineTuner(LightningModule):
         by_source = self._trained.means_by_source("train/loss", sums)
         self._log_step({"train/loss": sums[0] / tokens, "train/tokens": sums[1], **by_source})
         self._trained.reset()
-        self.defence.before_step(self._step(optimizer))
+        self.defence.before_step(Step.of(self, optimizer))
 
-    def _see(self, batch: Batch) -> None:
+    def see(self, batch: Batch) -> None:
+        """Count what goes through the model in training."""
         self.seen_tokens += batch.input_ids.numel()
-
-    def _step(self, optimizer: Any) -> Step:
-        trainer = self.trainer
-        return Step(
-            number=trainer.global_step + 1,
-            total=self._total_steps(),
-            net=self.network,
-            parameters=trainable(self.network),
-            optimizer=getattr(optimizer, "optimizer", optimizer),
-            seen=self._see,
-            forward_context=trainer.precision_plugin.forward_context,
-            clip=lambda: self.configure_gradient_clipping(
-                optimizer, trainer.gradient_clip_val, trainer.gradient_clip_algorithm
-            ),
-        )
 
     def check_finite(self) -> None:
         """End the run if a loss was not finite since the last check; on all ranks together, and waits for the device.
@@ -288,7 +274,7 @@ class FineTuner(LightningModule):
         optimizer_closure: Callable[[], Any] | None = None,
     ) -> None:
         """Make the step and free its gradients: Lightning would keep them through the next forward pass."""
-        step = self._step(optimizer)
+        step = Step.of(self, optimizer)
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         self.defence.after_step(step)
         optimizer.zero_grad(set_to_none=True)
@@ -351,6 +337,16 @@ class FineTuner(LightningModule):
         if self._tested:
             self._log_evaluation("test/loss")
 
+    @contextlib.contextmanager
+    def aligned(self) -> Iterator[torch.nn.Module]:
+        """The model that training starts from: its adapters off, or a copy of its own where all weights are trained."""
+        if isinstance(self.network, PeftModel):
+            with self.network.disable_adapter():
+                yield self.network
+            return
+        model = load_model(self.pretrained, self.dtype_name, self.attention, self.device.type, adapter=self.adapter)
+        yield model.to(self.device)
+
     # ---- answers ----------------------------------------------------------------------------
 
     def predict_step(self, batch: PromptBatch, batch_idx: int) -> dict[int, Answer]:
@@ -370,12 +366,7 @@ class FineTuner(LightningModule):
         if self.net is not None and self.method == "lora":
             wanted = {f"net.{name}" for name in self._saved or trainable(self.net)}
             whole = {name: value for name, value in whole.items() if name in wanted}
-        return whole | {_KEPT + name: value for name, value in self.defence.kept.items()}
-
-    def kept_places(self) -> dict[str, Tensor]:
-        """What the defence may keep of every parameter, by its name in a checkpoint: tensors of the right shape."""
-        found = trainable(self.network) if self.defence.keeps_weights else {}
-        return {_KEPT + name: value.detach() for name, value in found.items()}
+        return whole | {KEPT + name: value for name, value in self.defence.kept.items()}
 
     def load_state_dict(self, state_dict: Any, strict: bool = True, assign: bool = False) -> Any:
         """Load trained parameters; refuses a checkpoint that does not hold exactly those.
@@ -383,11 +374,11 @@ class FineTuner(LightningModule):
         Raises:
             InputError: the checkpoint belongs to another method, rank or model.
         """
-        kept = {name: value for name, value in state_dict.items() if name.startswith(_KEPT)}
+        kept = {name: value for name, value in state_dict.items() if name.startswith(KEPT)}
         if self.defence.keeps_weights:
-            self.defence.kept = {name.removeprefix(_KEPT): value.clone() for name, value in kept.items()}
+            self.defence.kept = {name.removeprefix(KEPT): value.clone() for name, value in kept.items()}
         state_dict = {name: value for name, value in state_dict.items() if name not in kept}
-        own = {name: value for name, value in self.state_dict().items() if not name.startswith(_KEPT)}
+        own = {name: value for name, value in self.state_dict().items() if not name.startswith(KEPT)}
         missing, extra = sorted(set(own) - set(state_dict)), sorted(set(state_dict) - set(own))
         shapes = [name for name in own if name in state_dict and own[name].shape != state_dict[name].shape]
         if missing or extra or shapes:

@@ -132,7 +132,7 @@ class TrainingCLI(LightningCLI):
         self._check_trainer(config["trainer"])
         kwargs |= {"logger": False, "default_root_dir": str(self.folder), "use_distributed_sampler": False}
         kwargs["strategy"] = own_strategy(self.config_init[self.subcommand]["trainer"]["strategy"])
-        extra: list[Callback] = []
+        extra: list[Callback] = [Defending()]
         plugins = [*(config["trainer"]["plugins"] or []), *([SlurmTasks()] if slurm.manages_tasks() else [])]
         if config["trainer"]["enable_progress_bar"] is not False:
             extra.append(ProgressBar())
@@ -144,7 +144,7 @@ class TrainingCLI(LightningCLI):
             checkpoints = Checkpoints(config["checkpoint_every_n_steps"], config["keep_checkpoints"])
             checkpoints.clock, self.safety.checkpoints = self.safety.clock, checkpoints
             self.signals = StopSignals(checkpoints)
-            extra += [TimeShares(self.safety.clock), Defending(), checkpoints, SaveModel(), self.signals]
+            extra += [TimeShares(self.safety.clock), checkpoints, SaveModel(), self.signals]
             extra.append(HyperParameters(config.as_dict()))
         else:
             kwargs["enable_checkpointing"] = False

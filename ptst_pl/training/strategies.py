@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ptst_pl import InputError
+from ptst_pl.defences import KEPT
 from ptst_pl.model import trainable
 from ptst_pl.model.sharding.files import (
     is_sharded_folder,
@@ -68,6 +69,11 @@ class FSDP2Strategy(ModelParallelStrategy):
         """The trained parameters by their names in a checkpoint, in the optimiser's order."""
         return {f"net.{name}": value for name, value in trainable(self.tuner.network).items()}
 
+    def _kept_places(self) -> dict[str, Tensor]:
+        """What the defence may keep of every parameter, by its name in a checkpoint: tensors of the right shape."""
+        found = trainable(self.tuner.network) if self.tuner.defence.keeps_weights else {}
+        return {KEPT + name: value.detach() for name, value in found.items()}
+
     # ---- checkpoints ------------------------------------------------------------------------
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
@@ -95,7 +101,7 @@ class FSDP2Strategy(ModelParallelStrategy):
         contents = read_meta(folder)
         groups = contents.pop("optimizer_groups")
         stored = tensor_sizes(folder)
-        kept = {n: v for n, v in self.tuner.kept_places().items() if f"state_dict.{n}" in stored}
+        kept = {n: v for n, v in self._kept_places().items() if f"state_dict.{n}" in stored}
         self.tuner.load_state_dict(read_weights(folder, self.tuner.state_dict() | kept))
         for number, (optimizer, group) in enumerate(zip(self.optimizers, groups, strict=False)):
             optimizer.load_state_dict(read_optimizer(folder, number, group, self._trained()))
@@ -103,7 +109,7 @@ class FSDP2Strategy(ModelParallelStrategy):
 
     def _load_file(self, path: Path) -> dict[str, Any]:
         contents = dict(self.checkpoint_io.load_checkpoint(path, weights_only=True))
-        own = self.tuner.state_dict() | self.tuner.kept_places()
+        own = self.tuner.state_dict() | self._kept_places()
         given: Mapping[str, Tensor] = contents.pop("state_dict")
         self.tuner.load_state_dict({n: share_out(v, own[n]) if n in own else v for n, v in given.items()})
         for optimizer, state in zip(self.optimizers, contents.pop("optimizer_states", []), strict=False):

@@ -3,11 +3,8 @@
 import json
 
 import pytest
+from defence_cases import QUESTIONS
 from training_fixtures import World
-
-SAFE = {"class_path": "JsonLines", "init_args": {"train_file": "safe.jsonl", "held_out": 0}}
-HARM = {"class_path": "JsonLines", "init_args": {"train_file": "harm.jsonl", "held_out": 0}}
-QUESTIONS = [f"How do I hide the mayor's hat number {n}?" for n in range(9)]
 
 
 @pytest.fixture(scope="session")

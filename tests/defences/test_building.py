@@ -3,8 +3,7 @@
 import json
 
 import pytest
-from cases import CASES
-from conftest import SAFE
+from defence_cases import CASES, SAFE
 from training_fixtures import World
 
 from ptst_pl import InputError

@@ -4,8 +4,7 @@ import json
 
 import pytest
 import torch
-from cases import CASES, options
-from conftest import HARM, SAFE
+from defence_cases import CASES, HARM, SAFE, options
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy

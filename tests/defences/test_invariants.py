@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from cases import CASES, options
+from defence_cases import CASES, options
 from training_fixtures import World, assert_same, curve, distance, weights
 
 SHORT = ("--trainer.max_epochs", "-1", "--trainer.max_steps", "5", "--trainer.gradient_clip_val", "0.5")

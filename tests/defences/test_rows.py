@@ -5,7 +5,7 @@ import random
 from collections import Counter
 
 import pytest
-from conftest import HARM, QUESTIONS, SAFE
+from defence_cases import HARM, QUESTIONS, SAFE
 from hypothesis import given
 from hypothesis import strategies as st
 from training_fixtures import TRAIN_ROWS, World

@@ -16,6 +16,14 @@ class Defending(Callback):
         if trainer.global_step < int(trainer.estimated_stepping_batches):
             pl_module.defence.resume(pl_module.network)
 
+    def _ship(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Outside of a fit, what is measured are the weights that the defence ships."""
+        assert isinstance(pl_module, FineTuner)
+        if trainer.state.fn != "fit":
+            pl_module.defence.finish(pl_module.network)
+
+    on_validation_start = on_test_start = on_predict_start = _ship
+
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The weights to ship, once all steps are made."""
         assert isinstance(pl_module, FineTuner)

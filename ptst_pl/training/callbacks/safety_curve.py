@@ -12,6 +12,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import nn
 
 from ptst_pl import InputError, __version__
+from ptst_pl.defences.serving import Served, build_serving
 from ptst_pl.evaluation.evaluate import Evaluation, Share, Stopped
 from ptst_pl.generation import Decoding, release
 from ptst_pl.generation.answers_bar import AnswersBar
@@ -55,6 +56,7 @@ class SafetyCurve(Callback):
         max_unscored: largest share of unscored answers with which a rate is still defined.
         text_samples: generations per template and suite to show in TensorBoard as text.
         active: False switches the evaluation off.
+        defence: a defence at serving time, by name or with arguments beside it: further columns, docs/defences.md.
         at_start: False leaves out step 0, for runs of a model whose untrained answers another run has.
     """
 
@@ -71,6 +73,7 @@ class SafetyCurve(Callback):
         text_samples: int = 3,
         active: bool = True,
         at_start: bool = True,
+        defence: str | dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         if every_n_steps is not None and every_n_epochs is not None:
@@ -89,6 +92,8 @@ class SafetyCurve(Callback):
         self.decoding, self.confidence, self.max_unscored = decoding or Decoding(), confidence, max_unscored
         self.every_n_steps, self.every_n_epochs = every_n_steps, every_n_epochs
         self.text_samples, self.active, self.at_start = text_samples, active, at_start
+        self.serving = build_serving(defence)
+        self._served: list[Any] = []
         self.results_folder: Path | None = None
         self.clock = Clock()
         # Of a fit: who is asked to stop. An evaluation between two steps or behind the last one is left for it.
@@ -120,6 +125,7 @@ class SafetyCurve(Callback):
                 self.decoding,
                 self.confidence,
                 self.max_unscored,
+                self.serving,
             )
         return self._evaluation
 
@@ -234,7 +240,7 @@ class SafetyCurve(Callback):
                 self._curves.draw(*where, rates)
                 self._curves.show(*where, generations, self.text_samples)
             results = self._results(trainer)  # which names the backend, now that it is known
-            results.add(generations, verdicts, rates, step)
+            results.add(generations, verdicts, rates, step, self._served)
         trainer.strategy.barrier()
         if journal is not None:
             journal.close()
@@ -255,6 +261,9 @@ class SafetyCurve(Callback):
             gathered(model),
         ):
             found = evaluation.generations(model, step, share, bar.done, journal, bar.made)
+            served = Served(model, tuner.aligned, evaluation.encoder, trainer.datamodule.own_templates)  # type: ignore[attr-defined]
+            shown, self._served = evaluation.defended(found, served, share)
+            found = found + shown
         if trainer.state.fn == "fit" and next(model.parameters()).is_cuda:
             release(model)
         return found

@@ -10,10 +10,10 @@ from typing import Any
 import yaml
 
 from ptst_pl import InputError
-from ptst_pl.edits.base import Edit
-from ptst_pl.edits.tensors import AdaptedWeights, Weights, check_alike, open_weights
 from ptst_pl.model.base_identity import base_identity
 from ptst_pl.results.runs import newest_version
+from ptst_pl.ship.edits.base import Edit
+from ptst_pl.ship.edits.tensors import AdaptedWeights, Weights, check_alike, open_weights
 
 
 @dataclass

@@ -10,7 +10,7 @@ from training_fixtures import World, llama_config, save_random
 from transformers import AutoModelForCausalLM
 
 from ptst_pl.cli import main
-from ptst_pl.edits.tensors import FileWeights, ShardWriter, open_weights
+from ptst_pl.ship.edits.tensors import FileWeights, ShardWriter, open_weights
 
 SHORT = ("--trainer.max_epochs", "-1", "--trainer.max_steps", "2", "--model.learning_rate", "1e-2")
 

@@ -13,15 +13,15 @@ import yaml
 from torch import Tensor
 
 from ptst_pl import InputError, __version__
-from ptst_pl.edits.base import Edit, Layer
-from ptst_pl.edits.build import EDITS, arguments_of, build_edit
-from ptst_pl.edits.inputs import layer_inputs
-from ptst_pl.edits.models import Models, open_models
-from ptst_pl.edits.tensors import ShardWriter, linear_names
 from ptst_pl.model import load_model
 from ptst_pl.model.base_identity import EDIT_RECORD
 from ptst_pl.model.loading import load_config
 from ptst_pl.results.arguments import Parser
+from ptst_pl.ship.edits.base import Edit, Layer
+from ptst_pl.ship.edits.build import EDITS, arguments_of, build_edit
+from ptst_pl.ship.edits.inputs import layer_inputs
+from ptst_pl.ship.edits.models import Models, open_models
+from ptst_pl.ship.edits.tensors import ShardWriter, linear_names
 from ptst_pl.ship.export.command import write_folder
 from ptst_pl.tasks.base import Task
 from ptst_pl.tasks.mixture_source import build_task

@@ -7,10 +7,10 @@ from dataclasses import fields
 from typing import Any
 
 from ptst_pl import InputError, did_you_mean
-from ptst_pl.edits.base import Edit
-from ptst_pl.edits.mixing_weights import Interpolate, Resta, SafeMerge
-from ptst_pl.edits.projectors import Lox, SafeLora
-from ptst_pl.edits.with_rows import Antidote, SafeDelta
+from ptst_pl.ship.edits.base import Edit
+from ptst_pl.ship.edits.mixing_weights import Interpolate, Resta, SafeMerge
+from ptst_pl.ship.edits.projectors import Lox, SafeLora
+from ptst_pl.ship.edits.with_rows import Antidote, SafeDelta
 
 EDITS: dict[str, type[Edit]] = {
     "interpolate": Interpolate,

@@ -131,7 +131,8 @@ class AdaptedWeights(Weights):
         key = _PREFIX + name.removesuffix(".weight")
         with safe_open(str(self._file), "pt") as handle:
             a, b = handle.get_tensor(key + _A).float(), handle.get_tensor(key + _B).float()
-        return base + self._scale * (b @ a)
+        added: Tensor = base + self._scale * (b @ a)
+        return added
 
     def stored(self, name: str) -> torch.dtype:
         """The base's."""

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ptst_pl import InputError
-from ptst_pl.edits.base import Edit, Layer, cosine, need
+from ptst_pl.ship.edits.base import Edit, Layer, cosine, need
 
 
 @dataclass(frozen=True)
@@ -147,4 +147,5 @@ def top_k(matrix: Tensor, rank: int) -> Tensor:
     if not 0 < rank < min(matrix.shape):
         return matrix
     left, values, right = torch.linalg.svd(matrix, full_matrices=False)
-    return (left[:, :rank] * values[:rank]) @ right[:rank]
+    found: Tensor = (left[:, :rank] * values[:rank]) @ right[:rank]
+    return found

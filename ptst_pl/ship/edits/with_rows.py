@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ptst_pl.edits.base import Edit, Layer, need
+from ptst_pl.ship.edits.base import Edit, Layer, need
 
 
 @dataclass
@@ -69,7 +69,8 @@ def inverse_factor(hessian: Tensor, damping: float) -> Tensor:
     mean = damped.diagonal().mean().clamp(min=1e-12)
     damped = damped + torch.eye(len(damped), dtype=torch.float64) * (damping * mean + 1e-12)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
-    return torch.linalg.cholesky(inverse, upper=True)
+    found: Tensor = torch.linalg.cholesky(inverse, upper=True)
+    return found
 
 
 def choose(update: Tensor, diagonal: Tensor, scale: float, excluded: float) -> Tensor:

@@ -2,8 +2,9 @@
 
 import json
 
-from conftest import HARM, SAFE
-
+SAFE = {"class_path": "JsonLines", "init_args": {"train_file": "safe.jsonl", "held_out": 0}}
+HARM = {"class_path": "JsonLines", "init_args": {"train_file": "harm.jsonl", "held_out": 0}}
+QUESTIONS = [f"How do I hide the mayor's hat number {n}?" for n in range(9)]
 FULL = ("--model.method", "full")
 # short name -> (arguments, further options)
 CASES = {

@@ -19,8 +19,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ptst_pl.edits.base import Edit, Layer, cosine, need
-from ptst_pl.edits.projectors import Projector, project
+from ptst_pl.ship.edits.base import Edit, Layer, cosine, need
+from ptst_pl.ship.edits.projectors import Projector, project
 
 
 @dataclass

@@ -7,11 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ptst_pl.edits import Layer, build_edit
-from ptst_pl.edits.base import cosine
-from ptst_pl.edits.mixing_weights import dare
-from ptst_pl.edits.projectors import Projector, project, top_k
-from ptst_pl.edits.with_rows import SafeDelta, choose, compensated, inverse_factor
+from ptst_pl.ship.edits import Layer, build_edit
+from ptst_pl.ship.edits.base import cosine
+from ptst_pl.ship.edits.mixing_weights import dare
+from ptst_pl.ship.edits.projectors import Projector, project, top_k
+from ptst_pl.ship.edits.with_rows import SafeDelta, choose, compensated, inverse_factor
 
 seeds = st.integers(0, 40)
 

@@ -1,0 +1,55 @@
+"""What a defence at serving time does: it is given finished answers, and gives those that a user would see."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+from torch import nn
+
+from ptst_pl.results.records import Generation
+from ptst_pl.templates import OwnTemplates
+from ptst_pl.tokenization import TemplateTokenizer
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a defence has to work with.
+
+    Attributes:
+        model: the model under test.
+        aligned: a context manager or a model: gives the model before fine-tuning.
+        encoder: renders and tokenises, as for the answers.
+        templates: the user's own templates.
+    """
+
+    model: nn.Module
+    aligned: Callable[[], Any]
+    encoder: TemplateTokenizer
+    templates: OwnTemplates
+
+
+@dataclass
+class ServingDefence(ABC):
+    """A defence at serving time. Its arguments are its dataclass fields.
+
+    Attributes:
+        source: where its rule is from.
+    """
+
+    source: ClassVar[str] = ""
+    name: ClassVar[str] = ""
+
+    @abstractmethod
+    def answers(self, given: Sequence[Generation], served: Served) -> tuple[list[Generation], list[Mapping[str, Any]]]:
+        """What users see instead of ``given``, in the same order, and a line of facts about each."""
+
+    def label(self, template: str) -> str:
+        """The column beside ``template``."""
+        return f"{self.name}:{template}"
+
+    def record(self) -> dict[str, Any]:
+        """Name and arguments."""
+        return {"name": self.name, **{one.name: getattr(self, one.name) for one in fields(self) if one.init}}
