@@ -4,9 +4,9 @@ In: a section ``defence:`` of a config. Out: one object that the tasks and the f
 May import: tasks, model, generation and everything below them.
 """
 
-from ptst_pl.defences.base import KEPT, NO_DEFENCE, Defence, Setting
+from ptst_pl.defences.base import KEPT, Defence, Setting
 from ptst_pl.defences.build import DEFENCES, build_defence
 from ptst_pl.defences.loss_terms import LossDefence, Tokens
 from ptst_pl.defences.step import Step
 
-__all__ = ["DEFENCES", "KEPT", "NO_DEFENCE", "Defence", "LossDefence", "Setting", "Step", "Tokens", "build_defence"]
+__all__ = ["DEFENCES", "KEPT", "Defence", "LossDefence", "Setting", "Step", "Tokens", "build_defence"]

@@ -74,8 +74,12 @@ class BackdoorAlign(SafetyMixing):
         assert self.secret is not None
         if any(self.secret in text for row in examples for pair in row.pairs for text in pair):
             raise InputError("defence backdoor: a training row holds the secret; draw another one with secret_seed")
-        self.template = PREFIX + self.behind
         return super().examples(examples, task)
+
+    @property
+    def rows_template(self) -> str:
+        """Behind the secret."""
+        return PREFIX + self.behind
 
 
 CHAT = ("chat:vanilla", "chat:llama")

@@ -166,9 +166,6 @@ class Defence:
         """Take ``state`` back."""
 
 
-NO_DEFENCE = Defence()
-
-
 def need_number(name: str, value: float, low: float = 0.0, high: float = float("inf")) -> None:
     """Check an argument.
 

@@ -10,7 +10,7 @@ from typing import Any
 from jsonargparse import ArgumentError, ArgumentParser
 
 from ptst_pl import InputError, did_you_mean, input_error_in
-from ptst_pl.defences.base import NO_DEFENCE, Defence
+from ptst_pl.defences.base import Defence
 
 # short name -> (module, class); the order of the list of defences
 DEFENCES = {
@@ -50,7 +50,7 @@ def build_defence(spec: str | Mapping[str, Any] | None) -> Defence:
         InputError: an unknown name or argument, or a value that the defence does not take.
     """
     if spec is None or spec == "none":
-        return NO_DEFENCE
+        return Defence()
     given: dict[str, Any] = {"name": spec} if isinstance(spec, str) else dict(spec)
     if ("name" in given) == ("class_path" in given):
         raise InputError(f"defence: expected either a name or a class_path, found {given}")

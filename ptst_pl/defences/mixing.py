@@ -49,13 +49,18 @@ class SafetyMixing(Defence):
         rows = list(second_task(self.safety, "defence mixing: safety", task).train_examples())
         return [*examples, *self.added(rows, examples, task.seed)]
 
+    @property
+    def rows_template(self) -> str | None:
+        """The template of the safety rows; None for the training template."""
+        return self.template
+
     def added(self, rows: Sequence[Example], examples: Sequence[Example], seed: int) -> list[Example]:
         """The safety rows: ``share`` of the user's rows, each one used before one comes again."""
         count = round(self.share * len(examples))
         rng = random.Random(f"mixing {seed}")
         shuffled = [row for _ in range(-(-count // max(len(rows), 1))) for row in rng.sample(rows, len(rows))]
         return [
-            replace(row, question=self._put(row, rng.choice(examples)), source="safety", template=self.template)
+            replace(row, question=self._put(row, rng.choice(examples)), source="safety", template=self.rows_template)
             for row in shuffled[:count]
         ]
 

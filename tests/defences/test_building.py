@@ -1,6 +1,7 @@
 """A section ``defence:`` of a config: names, arguments, and one line for what cannot be."""
 
 import json
+import re
 
 import pytest
 from defence_cases import CASES, SAFE
@@ -125,3 +126,21 @@ def test_the_plan_counts_a_defences_copies(world: World):
     assert averaged["copies of the defence"] == averaged["optimiser state"]
     assert "copies of the defence" not in moment(*full)
     assert moment(*full, "--defence", '{"name": "sdft"}') == moment(*full)
+
+
+def test_what_is_measured_are_the_weights_that_are_shipped(world: World):
+    """An average that never moves ships the untouched model, also from a checkpoint in the middle of the run."""
+    given = ("--defence", '{"name": "ema", "decay": 1.0}')
+    steps = ("--trainer.max_epochs", "-1", "--trainer.max_steps", "3", "--model.learning_rate", "1e-2")
+    run = world.fit("still", *steps, *given, "--checkpoint_every_n_steps", "1", "--keep_checkpoints", "-1")
+    whole = ("--trainer.limit_val_batches", "1.0")
+
+    def loss(*words: str) -> float:
+        out = world.run("validate", "--name", "still-loss", *whole, *words).out
+        return float(re.search(r"val/loss\D+([\d.]+)", out)[1])
+
+    untouched = loss()
+    assert loss(*given, "--ckpt_path", str(run / "step-000002.ckpt")) == untouched
+    assert loss(*given, "--ckpt_path", str(run / "last.ckpt")) == untouched
+    plain = world.fit("moving", *steps)
+    assert loss("--ckpt_path", str(plain / "last.ckpt")) != untouched
