@@ -80,7 +80,7 @@ class DefenceTable:
     @cached_property
     def rows(self) -> list[str]:
         """No defence first, then the others in the order given."""
-        return sorted(self._by_row, key=lambda row: not row.startswith(NO_DEFENCE))
+        return sorted(self._by_row, key=lambda row: (not row.startswith(NO_DEFENCE), row != NO_DEFENCE))
 
     @cached_property
     def ways(self) -> list[Way]:

@@ -195,7 +195,7 @@ def test_asking_for_single_tokens_changes_no_bit():
     head = torch.nn.Linear(16, 300, bias=False)
     positions, targets = torch.arange(0, 1000, 3), torch.arange(334) % 300
     sums = SummedLoss(torch.device("cpu"))
-    batch = Batch(hidden, None, positions, targets, [], targets % 2, ("a", "b"))
+    batch = Batch(hidden, None, positions, targets, torch.ones_like(targets), [], targets % 2, ("a", "b"))
     plain = answer_nll(hidden, positions, targets, head)
     told = answer_nll(hidden, positions, targets, head, each=sums.each(batch))
     assert plain.item() == told.item()
