@@ -1,6 +1,7 @@
 """The equations of the papers, on tensors and on whole fits."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,10 +11,15 @@ from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
 from training_fixtures import World, assert_same, weights
 
+from ptst_pl.defences import Step, build_defence
 from ptst_pl.defences.constrained import ConstrainedSFT
 from ptst_pl.defences.kl import KLToReference
 from ptst_pl.defences.loss_terms import Tokens
+from ptst_pl.defences.panacea import Panacea
 from ptst_pl.defences.salora import outside, safety_basis
+from ptst_pl.model import LoraSettings, load_model, to_train
+from ptst_pl.model.hidden_states import last_token_states
+from ptst_pl.tasks import JsonLines
 
 SHORT = ("--trainer.max_epochs", "-1", "--trainer.max_steps", "4")
 
@@ -129,10 +135,6 @@ def test_frozen_layers_stay_as_they_are(world: World):
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing")
 def test_nothing_of_an_adapter_lies_in_the_safety_subspace(world: World):
     """The directions are found again here, from the layers' outputs on the safety rows."""
-    from ptst_pl.defences.build import build_defence
-    from ptst_pl.model import LoraSettings, load_model, to_train
-    from ptst_pl.tasks import JsonLines
-
     run = world.fit("salora", *options("salora"), *SHORT)
     settings = world.settings()["data"]["init_args"]
     task = JsonLines(**settings, tokenizer=str(world.folder / "model"), seed=1)
@@ -146,3 +148,68 @@ def test_nothing_of_an_adapter_lies_in_the_safety_subspace(world: World):
         b = weights(run)[f"net.{name}"]
         assert b.any()
         assert float((basis.T @ b).abs().max()) < 1e-6 * float(b.abs().max())
+
+
+def test_panaceas_gradient_is_that_of_its_objective():
+    """Against autograd of g(w) - lambda (h(w + eps) - h(w)) with eps held fixed, on losses with curvature."""
+    made = torch.Generator().manual_seed(1)
+    w = torch.nn.Parameter(torch.randn(6, generator=made, dtype=torch.float64))
+    a, b = (torch.randn(6, generator=made, dtype=torch.float64) for _ in range(2))
+
+    def user(x):
+        return ((x - a) ** 2).sum()
+
+    def harm(x):
+        return ((x - b) ** 4).sum() / 50
+
+    class OneParameter(Step):
+        def backward(self, batch, limit=None):
+            loss = harm(w)
+            self.put(dict(zip(["w"], torch.autograd.grad(loss.clamp(max=limit) if limit else loss, w), strict=True)))
+            return loss.detach()
+
+    step = OneParameter(1, 9, torch.nn.Module(), {"w": w}, None, None, None, None)
+    (w.grad,) = torch.autograd.grad(user(w), w)
+    defence = Panacea(harmful="x", rho=0.7, weight=0.3)
+    defence._rows = SimpleNamespace(batch=lambda number, net: None)
+    before = w.detach().clone()
+    defence.before_step(step)
+    assert torch.equal(w, before)
+    eps = defence.kept["w"]
+    assert float(eps.norm()) == pytest.approx(0.7, rel=1e-6)
+    assert harm(w + eps) > harm(w)
+    (expected,) = torch.autograd.grad(user(w) - 0.3 * (harm(w + eps) - harm(w)), w)
+    assert torch.allclose(w.grad, expected, atol=1e-12)
+
+
+def test_lisas_pull_keeps_weights_nearer_to_where_they_were(world: World):
+    """Without guide steps, so that nothing but the proximal term differs."""
+    steps = ("--trainer.max_epochs", "-1", "--trainer.max_steps", "12", "--model.method", "full")
+    start = weights(world.fit("lisa-start", *steps, "--model.learning_rate", "0"))
+    far, near = (
+        net(world.fit(f"lisa-{rho:g}", *steps, "--defence", json.dumps({**NEUTRAL["lisa"], "rho": rho})))
+        for rho in (0.0, 100.0)
+    )
+
+    def moved(found):
+        return float(torch.cat([(found[name] - start[name]).flatten() for name in start]).norm())
+
+    assert moved(near) < 0.8 * moved(far)
+
+
+def test_steering_moves_the_layers_output_by_its_vector_and_only_in_training(world: World, monkeypatch):
+    monkeypatch.chdir(world.folder)
+    task = JsonLines(**world.settings()["data"]["init_args"], tokenizer=str(world.folder / "model"), seed=1)
+    model = load_model(str(world.folder / "model"), "float32")
+    defence = build_defence({"name": "steering", "unsafe": SAFE, "strength": 0.5, "rows": 5, "layer": 1})
+    defence.prepare(model, task)
+    prompts = [row.input_ids for row in task.rows("train")[:3]]
+    bare = last_token_states(model, prompts, 0)
+    with defence.training():
+        pushed = last_token_states(model, prompts, 0)
+    assert torch.equal(pushed[:, 0], bare[:, 0])
+    assert torch.allclose(pushed[:, 1] - bare[:, 1], defence.vector.expand(3, -1), atol=1e-5)
+    direction = defence.vector / defence.vector.norm()
+    along = ((pushed - bare)[:, 1] @ direction).tolist()
+    assert along == pytest.approx([float(defence.vector.norm())] * 3, rel=1e-4)
+    assert torch.equal(last_token_states(model, prompts, 0), bare)
