@@ -12,18 +12,17 @@ and after the last step w + eps is shipped. The norm is over all trained paramet
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from ptst_pl.defences.base import Defence, Kind, need_number
+from ptst_pl.defences.base import need_number
 from ptst_pl.defences.guide_rows import GuideRows, second_task
+from ptst_pl.defences.shipping import ShipsOtherWeights
 from ptst_pl.defences.step import Step
-from ptst_pl.model import trainable
 from ptst_pl.model.batch_paths import choose_path
 from ptst_pl.tasks.base import Task
 
@@ -31,7 +30,7 @@ _TINY, _LIMIT = 1e-7, 5.0
 
 
 @dataclass
-class Panacea(Defence):
+class Panacea(ShipsOtherWeights):
     """Three backward passes a step, and an edit of the weights at the end.
 
     Attributes:
@@ -41,17 +40,14 @@ class Panacea(Defence):
         batch_size: harmful rows of a step.
     """
 
-    kind: ClassVar[Kind] = "step"
     needs: ClassVar[tuple[str, ...]] = ("harmful rows",)
     source: ClassVar[str] = "arXiv 2501.18100"
-    keeps_weights: ClassVar[bool] = True
     copies: ClassVar[int] = 4
     harmful: dict[str, Any] | str | None = None
     rho: float = 1.0
     weight: float = 1e-3
     batch_size: int = 8
     _rows: GuideRows | None = field(default=None, init=False, repr=False, compare=False)
-    _finished: bool = field(default=False, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         need_number("rho", self.rho)
@@ -78,42 +74,9 @@ class Panacea(Defence):
         self._put_back(step.parameters, before)
         step.put({name: grad - self.weight * (moved[name] - harm[name]) for name, grad in user.items()})
 
-    @contextlib.contextmanager
-    def shipped(self, net: nn.Module) -> Iterator[None]:
+    def to_ship(self, parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
         """With the perturbation of the last step."""
-        if self._finished or not self.kept:
-            yield
-            return
-        parameters = trainable(net)
-        before = {name: parameters[name].detach().clone() for name in self.kept}
-        self._add(parameters)
-        try:
-            yield
-        finally:
-            self._put_back(parameters, before)
-
-    def finish(self, net: nn.Module) -> None:
-        """Ship the perturbed weights; what they were is kept, so that the edit can be taken back exactly."""
-        if self._finished or not self.kept:
-            return
-        parameters = trainable(net)
-        before = {name: parameters[name].detach().clone() for name in self.kept}
-        self._add(parameters)
-        self.kept, self._finished = before, True
-
-    def resume(self, net: nn.Module) -> None:
-        """Take the edit back."""
-        if self._finished:
-            self._put_back(trainable(net), self.kept)
-            self.kept, self._finished = {}, False
-
-    def state(self) -> dict[str, Any]:
-        """Whether the weights hold the edit."""
-        return {"finished": self._finished}
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Take it back."""
-        self._finished = bool(state["finished"])
+        return {name: parameters[name] + eps for name, eps in self.kept.items()}
 
     @torch.no_grad()
     def _add(self, parameters: Mapping[str, nn.Parameter]) -> None:

@@ -344,8 +344,11 @@ class FineTuner(LightningModule):
             with self.network.disable_adapter():
                 yield self.network
             return
-        model = load_model(self.pretrained, self.dtype_name, self.attention, self.device.type, adapter=self.adapter)
-        yield model.to(self.device)
+        device = self.device.type
+        yield load_model(
+            self.pretrained, self.dtype_name, self.attention, device,
+            random_weights=self.random_weights, adapter=self.adapter,
+        ).to(self.device)  # fmt: skip
 
     # ---- answers ----------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -19,14 +20,12 @@ class Served:
     """What a defence has to work with.
 
     Attributes:
-        model: the model under test.
-        aligned: a context manager or a model: gives the model before fine-tuning.
+        aligned: makes a context manager that gives the model before fine-tuning.
         encoder: renders and tokenises, as for the answers.
         templates: the user's own templates.
     """
 
-    model: nn.Module
-    aligned: Callable[[], Any]
+    aligned: Callable[[], AbstractContextManager[nn.Module]]
     encoder: TemplateTokenizer
     templates: OwnTemplates
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
@@ -39,7 +40,7 @@ class Layer:
 
 
 @dataclass
-class Edit:
+class Edit(ABC):
     """An edit. Its arguments are its dataclass fields.
 
     Attributes:
@@ -54,7 +55,7 @@ class Edit:
     rows: ClassVar[str] = ""
     needs_tuned: ClassVar[bool] = True
 
-    def look(self, layer: Layer) -> None:
+    def look(self, layer: Layer) -> None:  # noqa: B027  (most edits have no first pass)
         """A first pass over all layers, where an edit has to see them all before it changes one."""
 
     @property
@@ -62,9 +63,9 @@ class Edit:
         """Whether there is such a pass."""
         return False
 
+    @abstractmethod
     def apply(self, layer: Layer) -> Tensor:
         """The edited tensor."""
-        raise NotImplementedError
 
     def notes(self) -> dict[str, Any]:
         """What is worth a line in the record, once all layers are edited."""

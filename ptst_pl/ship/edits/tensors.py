@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -33,8 +32,8 @@ class Weights(ABC):
         """One tensor in float32."""
 
     @abstractmethod
-    def stored(self, name: str) -> torch.dtype:
-        """The type it is stored in."""
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Its shape, without reading it."""
 
 
 class FileWeights(Weights):
@@ -54,18 +53,16 @@ class FileWeights(Weights):
         """In the files' order."""
         return list(self._file_of)
 
-    def _raw(self, name: str) -> Tensor:
-        with safe_open(str(self._file_of[name]), "pt") as handle:
-            found: Tensor = handle.get_tensor(name)
-        return found
-
     def get(self, name: str) -> Tensor:
         """One tensor in float32."""
-        return self._raw(name).float()
+        with safe_open(str(self._file_of[name]), "pt") as handle:
+            found: Tensor = handle.get_tensor(name)
+        return found.float()
 
-    def stored(self, name: str) -> torch.dtype:
-        """The type it is stored in."""
-        return self._raw(name).dtype
+    def shape(self, name: str) -> tuple[int, ...]:
+        """From the file's head."""
+        with safe_open(str(self._file_of[name]), "pt") as handle:
+            return tuple(handle.get_slice(name).get_shape())
 
 
 class LoadedWeights(Weights):
@@ -86,9 +83,9 @@ class LoadedWeights(Weights):
         """One tensor in float32."""
         return self._state[name].float()
 
-    def stored(self, name: str) -> torch.dtype:
-        """The type it is kept in."""
-        return self._state[name].dtype
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Of the tensor in memory."""
+        return tuple(self._state[name].shape)
 
 
 class AdaptedWeights(Weights):
@@ -113,6 +110,11 @@ class AdaptedWeights(Weights):
         with safe_open(str(file), "pt") as handle:
             self._keys = set(handle.keys())
         layers = {key.removeprefix(_PREFIX).removesuffix(_A) + ".weight" for key in self._keys if key.endswith(_A)}
+        other = sorted(key for key in self._keys if not key.endswith((_A, _B)))
+        if other:
+            raise InputError(
+                f"edit: the adapter {folder} holds {other[0]}, which is no update of a linear layer; merge it first"
+            )
         missing = sorted(layers - set(base.names()))
         if missing or not layers:
             lacks = missing[0] if missing else "layers"
@@ -134,9 +136,9 @@ class AdaptedWeights(Weights):
         added: Tensor = base + self._scale * (b @ a)
         return added
 
-    def stored(self, name: str) -> torch.dtype:
+    def shape(self, name: str) -> tuple[int, ...]:
         """The base's."""
-        return self._base.stored(name)
+        return self._base.shape(name)
 
 
 def open_weights(path: str, adapter: str | None = None) -> Weights:
@@ -167,6 +169,10 @@ def check_alike(models: dict[str, Weights]) -> None:
                 f"edit: {what} ({other.path}) and {first} ({own.path}) are not of one architecture: only one has "
                 f"{missing[0]} ({len(missing)} tensors differ)"
             )
+        for name in own.names():
+            if own.shape(name) != other.shape(name):
+                sizes = f"{list(other.shape(name))} there, {list(own.shape(name))} here"
+                raise InputError(f"edit: {what} ({other.path}) has another {name} than {first} ({own.path}): {sizes}")
 
 
 class ShardWriter:

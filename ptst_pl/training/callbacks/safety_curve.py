@@ -261,7 +261,7 @@ class SafetyCurve(Callback):
             gathered(model),
         ):
             found = evaluation.generations(model, step, share, bar.done, journal, bar.made)
-            served = Served(model, tuner.aligned, evaluation.encoder, trainer.datamodule.own_templates)  # type: ignore[attr-defined]
+            served = Served(tuner.aligned, evaluation.encoder, trainer.datamodule.own_templates)  # type: ignore[attr-defined]
             shown, self._served = evaluation.defended(found, served, share)
             found = found + shown
         if trainer.state.fn == "fit" and next(model.parameters()).is_cuda:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from training_fixtures import World, llama_config, save_random
 from transformers import AutoModelForCausalLM
 
+from ptst_pl import InputError
 from ptst_pl.cli import main
 from ptst_pl.ship.edits.tensors import FileWeights, ShardWriter, open_weights
 
@@ -131,7 +134,9 @@ def test_mistakes_are_one_line_and_nothing_is_written(words, expected, runs, tmp
 
 def test_other_architectures_and_folders_that_are_none(runs, world: World, tmp_path, capsys):
     save_random(llama_config(num_hidden_layers=3), str(tmp_path / "deeper"))
+    save_random(llama_config(vocab_size=424), str(tmp_path / "wider"))
     cases = [
+        ([tmp_path / "wider", "--aligned", world.folder / "model"], "has another "),
         ([tmp_path / "deeper", "--aligned", world.folder / "model"], "are not of one architecture"),
         ([tmp_path / "deeper"], "is no run of fit; give --aligned"),
         ([tmp_path / "nothing"], "is no run of fit"),
@@ -145,3 +150,13 @@ def test_other_architectures_and_folders_that_are_none(runs, world: World, tmp_p
     with pytest.raises(SystemExit):
         edit(runs["full"], "--with", "interpolate", "--output", tmp_path / "full")
     assert "is not empty" in capsys.readouterr().err
+
+
+def test_an_adapter_with_more_than_lora_in_it_is_not_half_read(runs, world: World, tmp_path):
+    folder = tmp_path / "adapter"
+    shutil.copytree(runs["lora"] / "adapter", folder)
+    tensors = load_file(folder / "adapter_model.safetensors")
+    head = {"base_model.model.lm_head.weight": torch.zeros(420, 32)}
+    save_file(tensors | head, folder / "adapter_model.safetensors")
+    with pytest.raises(InputError, match=r"holds base_model\.model\.lm_head\.weight, which is no update"):
+        open_weights(str(world.folder / "model"), str(folder))
