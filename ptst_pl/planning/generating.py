@@ -58,7 +58,7 @@ def generating(
     shape = None if decoding.backend in ("hf", "continuous") else _served(finetuner, training, whole)
     if shape is None:
         rows = answers.batch_size
-        cache = cache_bytes(causal_lm(build_on_meta(finetuner)), rows, whole, training.autocast)
+        cache = cache_bytes(causal_lm(build_on_meta(finetuner)), rows, whole, training.answering)
         backend = "continuous" if decoding.backend == "continuous" else "hf"
         return Generating(backend, rows, rows, answers.batches * answers.max_new_tokens, cache)
     kind = "cuda" if on_gpu else "cpu"
@@ -74,8 +74,7 @@ def generating(
 def _served(finetuner: FineTuner, training: Training, longest: int) -> CacheShape | None:
     """What the engine keeps of a token of this model; None where it cannot serve it."""
     model, mode = build_on_meta(finetuner), FakeTensorMode()
-    gathered = training.sharing == "fsdp2"
-    give_sizes(model, mode, training.autocast if gathered else None)
+    give_sizes(model, mode, training.answering)
     try:
         with mode, warnings.catch_warnings():
             warnings.simplefilter("ignore")

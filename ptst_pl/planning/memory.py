@@ -41,13 +41,11 @@ class Prompts:
         rows: prompts that are read at once.
         longest: tokens of the longest.
         cache: bytes of the keys and values once every answer has its last token.
-        autocast: whether what generates computes in the trainer's precision; the engine computes in the weights' own.
     """
 
     rows: int
     longest: int
     cache: int
-    autocast: bool
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,7 @@ def held(finetuner: FineTuner, training: Training) -> int:
     model = build_on_meta(finetuner)
     parts = training.devices if training.sharing == "fsdp2" else 1
     weights = _bytes(model.parameters(), parts) - saved_by_quantising(model, finetuner.quantize) // parts
-    whole = _gathered(model.parameters(), training) if parts > 1 else 0
+    whole = _whole(model, training)
     buffers = _buffers(model, training) if training.sharing == "ddp" else 0
     return weights + 2 * _bytes(trainable(model).values(), parts) + whole + buffers
 
@@ -138,16 +136,15 @@ def _evaluation(finetuner: FineTuner, kept: Parts, buffers: int, training: Train
     if prompts is None:
         return {}
     model, mode = build_on_meta(finetuner), FakeTensorMode()
-    gathered = _gathered(model.parameters(), training) if training.sharing == "fsdp2" else 0
-    give_sizes(model, mode, training.autocast if gathered else None)
+    whole = _whole(model, training)
+    give_sizes(model, mode, training.answering)
     inner = causal_lm(model.eval())
     memory = LiveMemory(model, inner.config.get_text_config().vocab_size)
-    computing = _autocast(training) if prompts.autocast else contextlib.nullcontext()
-    with mode, memory, _quiet(), torch.no_grad(), computing:
+    with mode, memory, _quiet(), torch.no_grad():
         inner.get_decoder()(input_ids=torch.zeros(prompts.rows, prompts.longest, dtype=torch.long), use_cache=False)
     memory.close()
-    parts = {CACHE: prompts.cache, BUFFERS: gathered + buffers}
-    return kept | parts | {kind: memory.peak.get(kind, 0) for kind in (COPIES, ACTIVATIONS)}
+    parts = {CACHE: prompts.cache, BUFFERS: buffers, COPIES: whole}
+    return kept | parts | {ACTIVATIONS: memory.peak.get(ACTIVATIONS, 0)}
 
 
 def _autocast(training: Training) -> torch.autocast:
@@ -219,6 +216,15 @@ def _gathered(parameters: Iterable[nn.Parameter], training: Training) -> int:
     """Bytes of whole parameters in the type that sharded ones are gathered in."""
     size = training.autocast.itemsize if training.autocast else None
     return sum(p.numel() * (size or p.element_size()) for p in parameters)
+
+
+def _whole(model: nn.Module, training: Training) -> int:
+    """Bytes of what answers are made with beside the weights: gathered shards, or float32 weights rounded."""
+    if training.sharing == "fsdp2":
+        return _gathered(model.parameters(), training)
+    if training.answering is None:
+        return 0
+    return _gathered((p for p in model.parameters() if p.dtype == torch.float32), training)
 
 
 def _buffers(model: nn.Module, training: Training) -> int:

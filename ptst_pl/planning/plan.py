@@ -110,7 +110,7 @@ def _memory(
     batches = [run.collate(numbers) for numbers in epoch.largest[run.finetuner.path]]
     prompts = None
     if answers is not None and way is not None:
-        prompts = memory.Prompts(way.prompts, answers.longest, way.cache, autocast=way.backend != "engine")
+        prompts = memory.Prompts(way.prompts, answers.longest, way.cache)
     return memory.estimate(
         run.finetuner, batches, run.training, run.finetuner.activation_checkpointing, device.name != "cpu", prompts
     )

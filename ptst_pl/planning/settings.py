@@ -49,6 +49,11 @@ class Training:
         kinds = {"bf16": torch.bfloat16, "16": torch.float16}
         return kinds[self.precision.removesuffix("-mixed")] if self.precision.endswith("-mixed") else None
 
+    @property
+    def answering(self) -> torch.dtype | None:
+        """The type that float32 weights are rounded to while answers are generated; None for their own."""
+        return self.autocast if self.autocast == torch.bfloat16 else None
+
     def steps_of_an_epoch(self, batches: int) -> int:
         """Optimiser steps of an epoch of so many micro-batches per device."""
         return math.ceil(batches / self.accumulate)

@@ -51,7 +51,7 @@ def _settings(runs: Sequence[RunResults]) -> Iterator[str]:
         yield from _differ(f"decoding {key}{note}", having, partial(_decoding, key=key))
     for key in dict.fromkeys(key for run in runs for key in run.meta.get("chat_options") or {}):
         yield from _differ(f"chat_options {key}", runs, partial(_chat, key=key))
-    for key in ("chat_format", "confidence", "max_unscored"):
+    for key in ("chat_format", "confidence", "max_unscored", "precision"):
         yield from _differ(key, [run for run in runs if key in run.meta], partial(_stored, key=key))
 
 

@@ -22,6 +22,7 @@ from ptst_pl.model.base_identity import base_identity
 from ptst_pl.model.batch_paths import WHAT, Batching, Path, choose_path
 from ptst_pl.model.loss import ABSENT, FirstNotFinite, SummedLoss
 from ptst_pl.model.ranks import gather
+from ptst_pl.model.rounded import rounded
 from ptst_pl.model.sharding import (
     ActivationCheckpointing,
     checkpoint_activations,
@@ -355,10 +356,11 @@ class FineTuner(LightningModule):
     def predict_step(self, batch: PromptBatch, batch_idx: int) -> dict[int, Answer]:
         """Answers by the prompt's number."""
         stops = stop_ids(self.network, batch.end_id)
-        answers = generate(
-            self.network, batch.prompts, stops, batch.pad_id, batch.decoding, batch.progress,
-            decode=batch.decode, samples=batch.samples, made=batch.made,
-        )  # fmt: skip
+        with rounded(self.network, str(self.trainer.precision)):
+            answers = generate(
+                self.network, batch.prompts, stops, batch.pad_id, batch.decoding, batch.progress,
+                decode=batch.decode, samples=batch.samples, made=batch.made,
+            )  # fmt: skip
         return dict(zip(batch.indices, answers, strict=True))
 
     # ---- checkpoints ------------------------------------------------------------------------

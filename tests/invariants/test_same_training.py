@@ -1,5 +1,7 @@
 """Things that must not change the training: how a batch is cut up, the safety curve, the validation."""
 
+import json
+
 import pytest
 import torch
 from training_fixtures import TRAIN_ROWS, World, assert_same, curve, distance, lines, weights
@@ -73,6 +75,16 @@ def test_training_does_not_feel_the_safety_curve_or_the_validation(world: World)
         assert_same(weights(plain_run), weights(run))
         assert curve(run, "train/loss") == curve(plain_run, "train/loss")
     assert len(curve(runs["val-1"], "val/loss")) == 12
+
+
+def test_training_in_mixed_precision_does_not_feel_answers_in_bfloat16(world: World):
+    """Bit for bit: the float32 weights are rounded for the answers and come back."""
+    mixed = [*FULL, "--trainer.precision", "bf16-mixed", "--trainer.max_steps", "4"]
+    watched = [*mixed, "--safety.active", "true", "--safety.every_n_steps", "1"]
+    runs = world.fits({"mixed": mixed, "mixed-watched": watched})
+    assert_same(weights(runs["mixed"]), weights(runs["mixed-watched"]))
+    stored = json.loads((runs["mixed-watched"] / "safety/results.json").read_text())
+    assert stored["precision"] == "bf16-mixed"
 
 
 def test_a_different_dropout_mask_would_be_seen(world: World):

@@ -20,6 +20,7 @@ from ptst_pl.judges.base import MAX_UNSCORED
 from ptst_pl.judges.build import build_judge
 from ptst_pl.judges.suites_of import check_named
 from ptst_pl.model.ranks import gather
+from ptst_pl.model.rounded import rounded
 from ptst_pl.model.sharding import gathered
 from ptst_pl.results.journal import Journal
 from ptst_pl.results.records import Generation, ResultsFolder
@@ -184,6 +185,7 @@ class SafetyCurve(Callback):
             "train_template": trained_under,
             "identity": identity_of(trainer),
             "versions": versions(),
+            "precision": str(trainer.precision),
             **self.prepare(task).meta(),
         }
         return ResultsFolder(folder, meta | ({"key": self.key} if self.key else {}))
@@ -259,6 +261,7 @@ class SafetyCurve(Callback):
             trainer.precision_plugin.forward_context(),
             tuner.defence.shipped(model),
             gathered(model),
+            rounded(model, str(trainer.precision)),
         ):
             found = evaluation.generations(model, step, share, bar.done, journal, bar.made)
             served = Served(tuner.aligned, evaluation.encoder, trainer.datamodule.own_templates)  # type: ignore[attr-defined]
