@@ -39,6 +39,10 @@ COMMANDS = {
         "ptst_pl.ship.edits.command",
         "edited weights from an aligned and a fine-tuned model: interpolation and others",
     ),
+    "nudge-train": (
+        "ptst_pl.ship.nudge.command",
+        "the classifier of the serving defence safenudge, from a run's answers",
+    ),
     "tiny": ("ptst_pl.labs.tiny.command", "the tiny lab: its untrained model, its bundled form, sample rows"),
     "real": ("ptst_pl.labs.real.command", "both ways on a real language model of 135 M parameters"),
     "defences": ("ptst_pl.defences.command", "list the defences; run them all on the tiny lab; find safety layers"),

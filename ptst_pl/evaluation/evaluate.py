@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from ptst_pl import InputError
-from ptst_pl.defences.serving import Served, ServingDefence
+from ptst_pl.defences.serving import Bare, Served, ServingDefence
 from ptst_pl.evaluation.cells import Cell, check_stop_texts, decoder, prepare, to_generation
 from ptst_pl.generation import Answer, Backend, Decoding, choose, generate, stop_ids
 from ptst_pl.judges.base import FAILED, MAX_UNSCORED, Judge, summarise
@@ -145,7 +145,7 @@ class Evaluation:
         """The settings, with the backend that was chosen for the model."""
         return replace(self.decoding, backend=self.backend)
 
-    def generations(
+    def answers(
         self,
         model: nn.Module,
         step: int,
@@ -153,7 +153,7 @@ class Evaluation:
         progress: Callable[[int], object] = lambda done: None,
         journal: Journal | None = None,
         made: Callable[[int], object] = lambda tokens: None,
-    ) -> list[Generation]:
+    ) -> list[Bare]:
         """All answers at ``step``, each prompt exactly once, on every process (pitfall D7).
 
         Args:
@@ -183,19 +183,24 @@ class Evaluation:
         try:
             for numbers in self._together():
                 places = [(number, *place) for number in numbers for place in mine[number]]
-                found = self._answers(model, [place[1:] for place in places], progress, journal, made_or_stopped)
+                found = self._generate(model, [place[1:] for place in places], progress, journal, made_or_stopped)
                 for (number, _, index), answer in zip(places, found, strict=True):
                     answers[number][index] = answer
         except Stopped:
             left = True
         share.agree(left)
-        records: list[Generation] = []
+        bare: list[Bare] = []
         for cell, own in zip(self.cells, answers, strict=True):
             by_index = dict(sorted(pair for part in share.gather(list(own.items())) for pair in part))
-            records += [
-                to_generation(self.encoder, cell, index, answer, step, self.used) for index, answer in by_index.items()
-            ]
-        return records
+            stops = tuple(stop_ids(model, cell.end_id))
+            bare += [self._bare(cell, index, answer, step, stops) for index, answer in by_index.items()]
+        return bare
+
+    def _bare(self, cell: Cell, index: int, answer: Answer, step: int, stops: tuple[int, ...]) -> Bare:
+        def record(answer: Answer) -> Generation:
+            return to_generation(self.encoder, cell, index, answer, step, self.used)
+
+        return Bare(record(answer), cell.ids[index], answer, record, stops)
 
     def _together(self) -> list[list[int]]:
         """Numbers of the cells that are answered in one go: with the same end token, so that no slot waits.
@@ -209,7 +214,7 @@ class Evaluation:
             by_end.setdefault(cell.end_id, []).append(number)
         return list(by_end.values())
 
-    def _answers(
+    def _generate(
         self,
         model: nn.Module,
         places: Sequence[tuple[Cell, int]],
@@ -255,21 +260,21 @@ class Evaluation:
         ]
 
     def defended(
-        self, generations: Sequence[Generation], served: Served, share: Share
+        self, answers: Sequence[Bare], served: Served, share: Share
     ) -> tuple[list[Generation], list[Mapping[str, Any]]]:
         """What users would see under the serving defence, and a line of facts for each; nothing without one.
 
         Args:
-            generations: the bare answers, the same on every process; each defends its own share.
+            answers: the bare ones, the same on every process; each defends its own share.
             served: what the defence works with.
             share: this process's part.
         """
         if self.serving is None:
             return [], []
-        mine = generations[share.rank :: share.world_size]
+        mine = answers[share.rank :: share.world_size]
         shown, facts = self.serving.answers(mine, served) if mine else ([], [])
         parts = share.gather(list(zip(shown, facts, strict=True)))
-        pairs = [parts[place % len(parts)][place // len(parts)] for place in range(len(generations))]
+        pairs = [parts[place % len(parts)][place // len(parts)] for place in range(len(answers))]
         return [one for one, _ in pairs], [fact for _, fact in pairs]
 
     def judge(self, generations: Sequence[Generation], share: Share, tolerant: bool = False) -> list[Verdict]:

@@ -96,6 +96,7 @@ def generate(
     decode: Decode | None = None,
     samples: Sequence[int] | None = None,
     made: Callable[[int], object] = lambda tokens: None,
+    lengths: Sequence[int] | None = None,
 ) -> list[Answer]:
     """Answers to N prompts, in the prompts' order.
 
@@ -113,6 +114,7 @@ def generate(
         decode: ids to text, for stop texts.
         samples: N numbers, which sample of its prompt each answer is; None: the first.
         made: called with the number of tokens just made.
+        lengths: N longest lengths; None: the settings' for all.
 
     Raises:
         InputError: the backend that is asked for cannot serve the model or the settings, or the model's
@@ -120,9 +122,10 @@ def generate(
     """
     decoding.check_local()
     numbers = [0] * len(prompts) if samples is None else samples
+    longest_each = [decoding.max_new_tokens] * len(prompts) if lengths is None else lengths
     requests = [
-        Request(list(prompt), seed_of(decoding.seed, prompt, number), decoding.max_new_tokens)
-        for prompt, number in zip(prompts, numbers, strict=True)
+        Request(list(prompt), seed_of(decoding.seed, prompt, number), length)
+        for prompt, number, length in zip(prompts, numbers, longest_each, strict=True)
     ]
     if decoding.stop and decode is None:
         raise ValueError("stop texts need the function that decodes")

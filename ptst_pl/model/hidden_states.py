@@ -1,4 +1,4 @@
-"""Hidden states of prompts' last tokens, layer by layer: what a model makes of a request before it answers."""
+"""Hidden states: of prompts' last tokens, layer by layer, and of answers' tokens below the head."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ptst_pl.model.network import batch_nll, evaluating
+from ptst_pl.model.network import batch_nll, evaluating, last_hidden
 from ptst_pl.model.sharding.blocks import decoder_blocks
 from ptst_pl.tokenization import IGNORED, Encoded
 from ptst_pl.tokenization.batches import PadRight
@@ -44,3 +44,28 @@ def last_token_states(model: nn.Module, prompts: Sequence[Sequence[int]], pad_id
         for hook in hooks:
             hook.remove()
     return torch.cat([torch.stack(layers, dim=1) for layers in found])
+
+
+def answer_states(
+    model: nn.Module, rows: Sequence[Sequence[int]], starts: Sequence[int], pad_id: int, batch_size: int = 32
+) -> list[Tensor]:
+    """For each of N rows, (length - start, H) float32 on the CPU: what the head reads at every token from ``start`` on.
+
+    Args:
+        model: in any mode, which it keeps; not sharded.
+        rows: N lists of token ids, prompts with their answers.
+        starts: N places of the first token that is asked for.
+        pad_id: to pad with, on the right, where no token before it sees it.
+        batch_size: rows at once.
+    """
+    order = sorted(range(len(rows)), key=lambda number: len(rows[number]))
+    found: dict[int, Tensor] = {}
+    device = next(model.parameters()).device
+    with evaluating(model):
+        for begin in range(0, len(order), batch_size):
+            part = order[begin : begin + batch_size]
+            encoded = [Encoded(list(rows[n]), [IGNORED] * len(rows[n]), len(rows[n])) for n in part]
+            hidden = last_hidden(model, PadRight(pad_id)(list(enumerate(encoded))).to(device)).float().cpu()
+            for place, number in enumerate(part):
+                found[number] = hidden[place, starts[number] : len(rows[number])].clone()
+    return [found[number] for number in range(len(rows))]

@@ -39,6 +39,11 @@ def token_logits(model: nn.Module, batch: Batch) -> Tensor:
     return logits if cap is None else cap * torch.tanh(logits / cap)
 
 
+def last_hidden(model: nn.Module, batch: Batch) -> Tensor:
+    """(B, T, H) what the head reads, of a padded or packed batch."""
+    return _hidden(causal_lm(model), batch)
+
+
 def _hidden(model: PreTrainedModel, batch: Batch) -> Tensor:
     """(B, T, H) last hidden states of a padded or packed batch."""
     backbone = model.get_decoder()

@@ -150,5 +150,6 @@ def test_a_fit_says_where_its_time_went(world: World):
     first, second = json.loads((run / "times.json").read_text())["fits"]
     assert (first["steps"], second["steps"]) == ([0, 6], [6, 12])
     for entry in (first, second):
-        assert list(entry["seconds"]) == ["training", "generation", "judging", "other"]
+        assert list(entry["seconds"]) == ["training", "generation", "serving", "judging", "other"]
+        assert entry["seconds"].pop("serving") == 0, "there is no serving defence"
         assert min(entry["seconds"].values()) > 0

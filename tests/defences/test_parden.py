@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from training_fixtures import World, lines
 
 from ptst_pl import InputError
-from ptst_pl.defences.serving import build_serving
+from ptst_pl.defences.serving import Bare, build_serving
 from ptst_pl.defences.serving import parden as module
 from ptst_pl.defences.serving.parden import REFUSAL, first_words, similarity, threshold_for
+from ptst_pl.generation import Answer
 from ptst_pl.report.serving import auc, false_positives_at, roc
 from ptst_pl.results.records import Generation
 
@@ -70,18 +71,22 @@ def test_roc_of_what_is_told_apart_and_of_what_is_not():
 
 
 def answers(texts):
-    return [Generation("s", str(n), "", "q", "chat:llama", "p", text, "stop", 3, {}) for n, text in enumerate(texts)]
+    records = [Generation("s", str(n), "", "q", "chat:llama", "p", t, "stop", 3, {}) for n, t in enumerate(texts)]
+    return [Bare(record, [1], Answer([2], "stop"), lambda answer: None) for record in records]
 
 
 @pytest.mark.parametrize(("repeater", "flagged"), [(lambda texts: texts, False), (lambda t: [REFUSAL] * len(t), True)])
 def test_a_parrot_is_never_flagged_and_a_refuser_always(repeater, flagged, monkeypatch):
     parden = build_serving({"name": "parden", "threshold": 0.5})
-    monkeypatch.setattr(module.Parden, "_repeat", lambda self, model, texts, served: repeater(texts))
+    monkeypatch.setattr(
+        module.Parden, "_repeat", lambda self, model, texts, served: [(said, 7) for said in repeater(texts)]
+    )
     served = SimpleNamespace(aligned=lambda: contextlib.nullcontext(None))
     shown, facts = parden.answers(answers(TEXTS), served)
     assert [fact["flagged"] for fact in facts] == [flagged] * 2
     assert [one.answer for one in shown] == ([REFUSAL] * 2 if flagged else TEXTS)
     assert {one.template for one in shown} == {"parden:chat:llama"}
+    assert {fact["tokens"] for fact in facts} == {7}
 
 
 @pytest.mark.parametrize(

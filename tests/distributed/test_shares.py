@@ -32,8 +32,8 @@ def test_every_prompt_is_generated_on_exactly_one_rank(world: World, monkeypatch
     parts: list[list] = []
     shares = [Share(rank, ranks, lambda part: (parts.append(part), [part])[1]) for rank in range(ranks)]
     for share in shares:
-        plan.generations(model, 0, share)
+        plan.answers(model, 0, share)
     assert asked == Counter({tuple(ids): 1 for ids in plan.cells[0].ids})
     together = Share(0, ranks, lambda part: parts)
-    whole = plan.generations(model, 0, together)
-    assert [record.prompt_id for record in whole] == [prompt.id for prompt in suite.prompts]
+    whole = plan.answers(model, 0, together)
+    assert [answer.record.prompt_id for answer in whole] == [prompt.id for prompt in suite.prompts]

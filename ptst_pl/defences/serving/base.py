@@ -10,9 +10,29 @@ from typing import Any, ClassVar
 
 from torch import nn
 
+from ptst_pl.generation import Answer, Decoding
 from ptst_pl.results.records import Generation
 from ptst_pl.templates import OwnTemplates
 from ptst_pl.tokenization import TemplateTokenizer
+
+
+@dataclass(frozen=True)
+class Bare:
+    """An answer of the bare model, with its tokens.
+
+    Attributes:
+        record: what is stored.
+        prompt: token ids of the prompt.
+        answer: token ids of the answer, and why it ended.
+        again: the record of another answer to the same prompt.
+        stops: ids that end an answer.
+    """
+
+    record: Generation
+    prompt: list[int]
+    answer: Answer
+    again: Callable[[Answer], Generation]
+    stops: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -20,11 +40,15 @@ class Served:
     """What a defence has to work with.
 
     Attributes:
+        model: that gave the answers.
+        decoding: how.
         aligned: makes a context manager that gives the model before fine-tuning.
         encoder: renders and tokenises, as for the answers.
         templates: the user's own templates.
     """
 
+    model: nn.Module
+    decoding: Decoding
     aligned: Callable[[], AbstractContextManager[nn.Module]]
     encoder: TemplateTokenizer
     templates: OwnTemplates
@@ -42,8 +66,21 @@ class ServingDefence(ABC):
     name: ClassVar[str] = ""
 
     @abstractmethod
-    def answers(self, given: Sequence[Generation], served: Served) -> tuple[list[Generation], list[Mapping[str, Any]]]:
-        """What users see instead of ``given``, in the same order, and a line of facts about each."""
+    def answers(self, given: Sequence[Bare], served: Served) -> tuple[list[Generation], list[Mapping[str, Any]]]:
+        """What users see instead of ``given``, in the same order, and a line of facts about each: see ``fact``."""
+
+    def fact(self, bare: Bare, flagged: bool, tokens: int, **more: Any) -> Mapping[str, Any]:
+        """A line of ``served.jsonl``.
+
+        Args:
+            bare: the answer.
+            flagged: whether something else was shown.
+            tokens: that models have read or made for it, beside the bare answer's own.
+            more: what else is to be said.
+        """
+        one = bare.record
+        where = {"suite": one.suite, "prompt_id": one.prompt_id, "template": one.template, "step": one.step}
+        return {**where, "defence": self.name, "flagged": flagged, "tokens": tokens, **more}
 
     def label(self, template: str) -> str:
         """The column beside ``template``."""

@@ -9,8 +9,9 @@ from typing import Any
 from ptst_pl import InputError, did_you_mean
 from ptst_pl.defences.serving.base import ServingDefence
 from ptst_pl.defences.serving.parden import Parden
+from ptst_pl.defences.serving.safenudge import SafeNudge
 
-SERVING: dict[str, type[ServingDefence]] = {"parden": Parden}
+SERVING: dict[str, type[ServingDefence]] = {"parden": Parden, "safenudge": SafeNudge}
 
 
 def build_serving(spec: str | Mapping[str, Any] | None) -> ServingDefence | None:

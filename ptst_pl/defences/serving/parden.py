@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 from torch import nn
 
 from ptst_pl import InputError
-from ptst_pl.defences.serving.base import Served, ServingDefence
+from ptst_pl.defences.serving.base import Bare, Served, ServingDefence
 from ptst_pl.generation import Decoding, generate, stop_ids
 from ptst_pl.results.records import Generation
 from ptst_pl.templates import find_template
@@ -61,23 +61,22 @@ class Parden(ServingDefence):
         if self.words < 1:
             raise InputError(f"defence parden: words is {self.words}, expected 1 or more")
 
-    def answers(self, given: Sequence[Generation], served: Served) -> tuple[list[Generation], list[Mapping[str, Any]]]:
+    def answers(self, given: Sequence[Bare], served: Served) -> tuple[list[Generation], list[Mapping[str, Any]]]:
         """Answers with a repetition like themselves, and a refusal instead of the others."""
         with served.aligned() as model:
-            repeats = self._repeat(model, [first_words(one.answer, self.words) for one in given], served)
+            repeats = self._repeat(model, [first_words(one.record.answer, self.words) for one in given], served)
         shown: list[Generation] = []
         facts: list[Mapping[str, Any]] = []
-        for one, repeat in zip(given, repeats, strict=True):
+        for bare, (repeat, tokens) in zip(given, repeats, strict=True):
+            one = bare.record
             score = similarity(one.answer, repeat, self.words, self.unit)
             flagged = score < self.threshold
             shown.append(replace(one, template=self.label(one.template), answer=REFUSAL if flagged else one.answer))
-            facts.append(
-                {"suite": one.suite, "prompt_id": one.prompt_id, "template": one.template, "step": one.step,
-                 "defence": self.name, "score": round(score, 4), "flagged": flagged}
-            )  # fmt: skip
+            facts.append(self.fact(bare, flagged, tokens, score=round(score, 4)))
         return shown, facts
 
-    def _repeat(self, model: nn.Module, texts: Sequence[str], served: Served) -> list[str]:
+    def _repeat(self, model: nn.Module, texts: Sequence[str], served: Served) -> list[tuple[str, int]]:
+        """Repetitions, and the tokens that were read and made for each."""
         encoder, template = served.encoder, find_template(self.template, served.templates)
         lines = "\n".join(_LINES)
         prompts = []
@@ -88,7 +87,9 @@ class Parden(ServingDefence):
         stops = stop_ids(model, encoder.end_id(template))
         decoding = Decoding(max_new_tokens=self.max_new_tokens, batch_size=self.batch_size)
         found = generate(model, prompts, stops, encoder.pad_id, decoding)
-        return [str(encoder.tokenizer.decode(answer.ids, skip_special_tokens=True)).strip() for answer in found]
+        said = [str(encoder.tokenizer.decode(answer.ids, skip_special_tokens=True)).strip() for answer in found]
+        tokens = [len(prompt) + len(answer.ids) for prompt, answer in zip(prompts, found, strict=True)]
+        return list(zip(said, tokens, strict=True))
 
 
 def first_words(text: str, count: int) -> str:

@@ -49,12 +49,13 @@ class Source:
         return str(self.config.get("tokenizer") or self.model["pretrained"])
 
 
-def find_source(path: Path) -> Source:
+def find_source(path: Path, command: str = "export") -> Source:
     """The run and checkpoint that a path means.
 
     Args:
         path: a checkpoint, file or folder, a run's version folder, or the folder of its versions, of which the
             newest counts; a folder stands for its ``last.ckpt``.
+        command: whose error it would be.
 
     Raises:
         InputError: no checkpoint or no config there, or none that a fit wrote.
@@ -63,34 +64,34 @@ def find_source(path: Path) -> Source:
     folder = path.parent if given else newest_version(path)
     checkpoint = path if given else folder / LAST
     if not (checkpoint.is_file() or is_sharded_folder(checkpoint)):
-        raise InputError(f"export: {checkpoint}: no such file; give a run folder with {LAST}, or a checkpoint")
-    return Source(folder, checkpoint, _config(folder / "config.yaml"), _contents(checkpoint))
+        raise InputError(f"{command}: {checkpoint}: no such file; give a run folder with {LAST}, or a checkpoint")
+    return Source(folder, checkpoint, _config(folder / "config.yaml", command), _contents(checkpoint, command))
 
 
-def _config(path: Path) -> Mapping[str, Any]:
+def _config(path: Path, command: str) -> Mapping[str, Any]:
     if not path.is_file():
-        raise InputError(f"export: {path}: no such file; the checkpoint must lie in the folder of its run")
+        raise InputError(f"{command}: {path}: no such file; the checkpoint must lie in the folder of its run")
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"export: {path}: no YAML ({error})") from error
+        raise InputError(f"{command}: {path}: no YAML ({error})") from error
     missing = [key for key in _KEYS if not isinstance(config, Mapping) or key not in config]
     if missing:
-        raise InputError(f"export: {path}: no key {missing[0]!r}; expected the config.yaml that 'fit' writes")
+        raise InputError(f"{command}: {path}: no key {missing[0]!r}; expected the config.yaml that 'fit' writes")
     found: Mapping[str, Any] = config
     return found
 
 
-def _contents(path: Path) -> Mapping[str, Any]:
+def _contents(path: Path, command: str) -> Mapping[str, Any]:
     try:
         contents = read_checkpoint(path, optimizers=False)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"export: {path}: no checkpoint of 'fit' ({reason})") from error
+        raise InputError(f"{command}: {path}: no checkpoint of 'fit' ({reason})") from error
     if not isinstance(contents, Mapping) or not {"state_dict", "global_step"} <= set(contents):
-        raise InputError(f"export: {path}: no checkpoint of 'fit' (no state_dict or global_step in it)")
+        raise InputError(f"{command}: {path}: no checkpoint of 'fit' (no state_dict or global_step in it)")
     damaged = damage(path)  # which reading does not notice
     if damaged:
-        raise InputError(f"export: {path} is damaged ({damaged}); give another checkpoint")
+        raise InputError(f"{command}: {path} is damaged ({damaged}); give another checkpoint")
     found: Mapping[str, Any] = contents
     return found

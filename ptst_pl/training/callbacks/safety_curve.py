@@ -263,13 +263,16 @@ class SafetyCurve(Callback):
             gathered(model),
             rounded(model, str(trainer.precision)),
         ):
-            found = evaluation.generations(model, step, share, bar.done, journal, bar.made)
-            served = Served(tuner.aligned, evaluation.encoder, trainer.datamodule.own_templates)  # type: ignore[attr-defined]
-            shown, self._served = evaluation.defended(found, served, share)
-            found = found + shown
+            found = evaluation.answers(model, step, share, bar.done, journal, bar.made)
+            shown: list[Generation] = []
+            if evaluation.serving is not None:
+                own = trainer.datamodule.own_templates  # type: ignore[attr-defined]
+                served = Served(model, evaluation.used, tuner.aligned, evaluation.encoder, own)
+                with self.clock.during("serving"):
+                    shown, self._served = evaluation.defended(found, served, share)
         if trainer.state.fn == "fit" and next(model.parameters()).is_cuda:
             release(model)
-        return found
+        return [one.record for one in found] + shown
 
 
 def versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Where the wall time of a fit goes: training, generation, judging, other."""
+"""Where the wall time of a fit goes: training, generation, a serving defence, judging, other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ptst_pl.training.finetuner import FineTuner
 
 log = logging.getLogger(__name__)
 FILE_NAME = "times.json"
-PARTS = ("training", "generation", "judging", "other")
+PARTS = ("training", "generation", "serving", "judging", "other")
 
 
 class Clock:
@@ -89,8 +89,15 @@ def _wait_for_gpu() -> None:
 def shares(seconds: dict[str, float]) -> str:
     """``training 81 %, generation 12 %, judging 3 %, other 4 % of 95 s``."""
     total = sum(seconds.values())
-    parts = ", ".join(f"{part} {seconds[part] / total if total else 0:.0%}".replace("%", " %") for part in PARTS)
+    parts = ", ".join(
+        f"{part} {seconds[part] / total if total else 0:.0%}".replace("%", " %") for part in _worth_saying(seconds)
+    )
     return f"{parts} of {total:.0f} s"
+
+
+def _worth_saying(seconds: dict[str, float]) -> list[str]:
+    """Few runs have a serving defence."""
+    return [part for part in PARTS if part != "serving" or seconds[part]]
 
 
 class TimeShares(Callback):

@@ -1,0 +1,1 @@
+"""The classifier of SafeNudge, from a run's own answers."""
