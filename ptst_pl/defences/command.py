@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ptst_pl import InputError
+from ptst_pl.defences.after_training import after_training
 from ptst_pl.defences.base import Defence
 from ptst_pl.defences.build import DEFENCES
 from ptst_pl.labs.own_commands import run, say
@@ -45,6 +46,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     running.add_argument("--only", nargs="+", metavar="NAME", help="configs of configs/defences, without .yaml")
     running.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="%(default)s")
     running.add_argument("--runs", type=Path, default=Path("checkpoints/defences"), metavar="DIR", help="%(default)s")
+    running.add_argument("--training-only", action="store_true", help="no edits and no serving defences")
     running.add_argument("--jobs", type=int, default=1, help="fits at a time (%(default)s)")
     layers = what.add_parser("layers", help="where a model tells unsafe requests from safe ones: SPPFT's layers")
     layers.add_argument("--model", required=True, help="folder or hub name")
@@ -101,6 +103,8 @@ def run_all(options: argparse.Namespace) -> None:
             *once, *options.more, quiet=True,
         )  # fmt: skip
         folders.append(str(options.runs / f"defence-{path.stem}"))
+        if path.stem == "none" and not options.training_only:
+            folders += after_training(path, options.runs / "defence-none", options.runs, options.more)
     page = options.runs / "report"
     run("report", *folders, "--out", str(page), quiet=True)
     run("report", *folders, "--brief")

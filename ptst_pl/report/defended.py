@@ -9,9 +9,10 @@ from functools import cached_property
 from statistics import mean
 from typing import Any
 
-from ptst_pl.report.configs import NO_DEFENCE, defence_labels
+from ptst_pl.report.configs import NO_DEFENCE
+from ptst_pl.report.defence_rows import View, base_template, rate_of, undefended, views
 from ptst_pl.report.paired import pair
-from ptst_pl.report.runs import CellRate, RunResults, matrix, outcomes
+from ptst_pl.report.runs import CellRate, RunResults
 from ptst_pl.report.safety_prompts import is_ptst, safety_prompted
 from ptst_pl.results.intervals import holm
 
@@ -65,17 +66,14 @@ class DefenceTable:
     """
 
     def __init__(self, runs: Sequence[RunResults]) -> None:
-        self._trained = [run for run in runs if run.last_step]
-        labels = defence_labels([defence_of(run) for run in self._trained])
-        self._by_row: dict[str, list[RunResults]] = {}
-        for run, label in zip(self._trained, labels, strict=True):
-            self._by_row.setdefault(_row(label, run), []).append(run)
+        self._by_row = views(runs)
+        self._views = [view for own in self._by_row.values() for view in own]
         self._prompted = safety_prompted(runs)
 
     @property
     def any(self) -> bool:
         """Whether there is a defence among the runs."""
-        return any(defence_of(run).get("name", NO_DEFENCE) != NO_DEFENCE for run in self._trained)
+        return any(view.defence.get("name", NO_DEFENCE) != NO_DEFENCE for view in self._views)
 
     @cached_property
     def rows(self) -> list[str]:
@@ -85,8 +83,8 @@ class DefenceTable:
     @cached_property
     def ways(self) -> list[Way]:
         """Same template on both sides first, then PTST."""
-        trained = list(dict.fromkeys(run.train_template for run in self._trained))
-        served = dict.fromkeys(base_template(str(r["template"])) for run in self._trained for r in run.rates)
+        trained = list(dict.fromkeys(view.train for view in self._views))
+        served = dict.fromkeys(base_template(name) for view in self._views for name in view.templates())
         same = [Way(name, name, False) for name in trained if name in served]
         ptst = [Way(a, b, True) for a in trained for b in served if a != b and is_ptst(self._prompted, a, b)]
         return same + ptst
@@ -95,7 +93,7 @@ class DefenceTable:
     def columns(self) -> list[Column]:
         """Attack success by suite, over-refusal, helpfulness, and broken answers."""
         order = {"asr": 0, "over-refusal": 1, "helpfulness": 2}
-        found = {(r["measures"], r["suite"], r["judge"]) for run in self._trained for r in run.rates}
+        found = {(r["measures"], r["suite"], r["judge"]) for view in self._views for r in view.run.rates}
         own = sorted(found, key=lambda column: (order.get(column[0], 3), column[1:]))
         first = next((column for column in own if column[0] == "asr"), None)
         return [*own, *([(BROKEN, *first[1:])] if first else [])]
@@ -118,21 +116,18 @@ class DefenceTable:
 
     def costs(self) -> dict[str, Cost]:
         """Training time, peak memory and tokens of every row."""
-        return {row: _cost([_times(run) for run in runs]) for row, runs in self._by_row.items()}
+        return {
+            row: _cost([_times(view.run) for view in own])
+            for row, own in self._by_row.items()
+            if all(view.own for view in own)
+        }
 
-    def _runs(self, row: str, way: Way) -> list[RunResults]:
-        return [run for run in self._by_row[row] if run.train_template == way.train]
+    def _trained(self, row: str, way: Way) -> list[View]:
+        return [view for view in self._by_row[row] if view.train == way.train]
 
     def _rate(self, row: str, way: Way, column: Column) -> CellRate | None:
         measure, suite, judge = column
-        runs = self._runs(row, way)
-        found = matrix(runs, BROKEN if measure == BROKEN else "rate")
-        keys = [
-            key for key in found
-            if key[0] in {run.trained for run in runs}
-            and (base_template(key[1]), *key[2:]) == (way.test, suite, judge)
-        ]  # fmt: skip
-        return found[keys[0]] if keys else None
+        return rate_of(self._trained(row, way), way.test, suite, judge, BROKEN if measure == BROKEN else "rate")
 
     def _against_none(self, row: str, way: Way, column: Column) -> tuple[float, float] | None:
         """Difference and p-value against the undefended row that is trained alike."""
@@ -140,40 +135,9 @@ class DefenceTable:
         usual = undefended(row)
         if row == usual or usual not in self._by_row or measure == BROKEN:
             return None
-        sides = [
-            [outcomes(run, suite, _served(run, way.test), judge) for run in self._runs(name, way)]
-            for name in (row, usual)
-        ]
+        sides = [[view.outcomes(way.test, suite, judge) for view in self._trained(name, way)] for name in (row, usual)]
         found = pair(*sides) if all(sides) else None
         return None if found is None else (found.difference, found.p_value)
-
-
-def defence_of(run: RunResults) -> Mapping[str, Any]:
-    """What the run's record says of its defence."""
-    found: Mapping[str, Any] = ((run.meta.get("identity") or {}).get("training") or {}).get("defence") or {}
-    return found
-
-
-def base_template(name: str) -> str:
-    """``chat:llama`` of ``backdoor:chat:llama``: what is served, without what a defence adds to it."""
-    kind, _, rest = name.partition(":")
-    return rest if kind not in ("chat", "text") and rest.partition(":")[0] in ("chat", "text") else name
-
-
-def _row(label: str, run: RunResults) -> str:
-    """LoRA rows stand beside LoRA without a defence."""
-    method = ((run.meta.get("identity") or {}).get("training") or {}).get("method", "full")
-    return f"{label}, LoRA" if method == "lora" else label
-
-
-def undefended(row: str) -> str:
-    """The row that a defence is compared with."""
-    return f"{NO_DEFENCE}, LoRA" if row.endswith(", LoRA") else NO_DEFENCE
-
-
-def _served(run: RunResults, test: str) -> str:
-    names = [str(r["template"]) for r in run.rates if base_template(str(r["template"])) == test]
-    return names[0] if names else test
 
 
 def _times(run: RunResults) -> Mapping[str, Any]:

@@ -47,7 +47,7 @@ def _text(cell: Cell | None) -> str:
 def _costs(table: DefenceTable) -> str:
     costs = table.costs()
     usual = costs.get(NO_DEFENCE)
-    lines = [[row, *cost_words(costs[row], usual)] for row in table.rows]
+    lines = [[row, *cost_words(costs[row], usual)] for row in table.rows if row in costs]
     return "cost of training beside no defence\n" + grid([["defence", "time", "peak memory", "tokens"], *lines])
 
 
@@ -69,7 +69,7 @@ def page_section(table: DefenceTable) -> dict[str, Any]:
         "columns": [_head(column) for column in table.columns],
         "note": NOTE,
         "ways": [{"title": way.title, "ptst": way.ptst, "rows": _page_rows(table, way)} for way in table.ways],
-        "costs": [{"name": row, "words": cost_words(costs[row], usual)} for row in table.rows],
+        "costs": [{"name": row, "words": cost_words(costs[row], usual)} for row in table.rows if row in costs],
     }
 
 

@@ -74,7 +74,7 @@ def page_figures(runs: Sequence[RunResults]) -> list[PageFigure]:
 
 def _roc(found: Sequence[Separation]) -> Iterator[tuple[str, Any]]:
     if found:
-        title = f"{found[0].name}: harmful against harmless answers withheld, at every threshold"
+        title = f"{found[0].name}: harmful against harmless answers caught, at every threshold"
         with plain_text():
             svg = svg_text(roc_figure(found))
         yield title, _markup(svg, "roc", title)

@@ -150,7 +150,7 @@ def matrix(runs: Iterable[RunResults], field: str = "rate") -> dict[Key, CellRat
     found = cell_records(runs)
     # A cell with a run whose rate is undefined has no mean: it is left out, never averaged over the rest.
     defined = {cell: records for cell, records in found.items() if all(r["rate"] is not None for r in records)}
-    return {cell: _cell_rate(records, field) for cell, records in defined.items()}
+    return {cell: cell_rate(records, field) for cell, records in defined.items()}
 
 
 def cell_records(runs: Iterable[RunResults]) -> dict[Key, list[Mapping[str, Any]]]:
@@ -195,7 +195,8 @@ def outcomes(run: RunResults, suite: str, template: str, judge: str) -> Mapping[
     return run.last_outcomes.get(wanted[:3], {})
 
 
-def _cell_rate(records: list[Mapping[str, Any]], field: str) -> CellRate:
+def cell_rate(records: list[Mapping[str, Any]], field: str) -> CellRate:
+    """One cell from the records of its runs, none of them undefined; ``field`` as in ``matrix``."""
     # Broken is a property of the answer, scored or not.
     more = "unscored" if field == "broken" else None
     counts = [(_count(r, field), int(r["n"]) + int(r.get(more, 0) if more else 0)) for r in records]

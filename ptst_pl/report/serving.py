@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import mean
 from typing import TYPE_CHECKING, Any
 
 from ptst_pl.report.figures import COLOURS, label, new_figure
@@ -27,7 +28,8 @@ class Separation:
         run: the run's row.
         harmful: scores of answers that a judge calls harmful, of suites that look for harm.
         harmless: scores of answers to the other suites.
-        flagged: shares of both that were withheld.
+        flagged: shares of both that were not shown as they were.
+        tokens: that models read or made for an answer beside its own, on average; None in older files.
     """
 
     name: str
@@ -36,16 +38,20 @@ class Separation:
     harmful: list[float]
     harmless: list[float]
     flagged: tuple[float, float]
+    tokens: float | None = None
 
     def words(self) -> str:
         """One line."""
         points = roc(self.harmful, self.harmless)
         return (
-            f"{self.name} after {self.run}: AUC {auc(points):.3f}; at 90 % of the harmful answers withheld "
+            f"{self.name} after {self.run}: AUC {auc(points):.3f}; at 90 % of the harmful answers caught "
             f"{100 * false_positives_at(points):.1f} % of the harmless ones; as set {100 * self.flagged[0]:.1f} and "
             f"{100 * self.flagged[1]:.1f} % ({len(self.harmful)} harmful answers by the {self.judge} judge, "
-            f"{len(self.harmless)} harmless)"
+            f"{len(self.harmless)} harmless){self._cost()}"
         )
+
+    def _cost(self) -> str:
+        return "" if self.tokens is None else f"; {self.tokens:.0f} tokens more for an answer"
 
 
 def separations(runs: Sequence[RunResults]) -> list[Separation]:
@@ -72,7 +78,9 @@ def _of(run: RunResults) -> Separation | None:
         return None
     shares = tuple(sum(bool(line["flagged"]) for line in kind) / max(len(kind), 1) for kind in kinds)
     scores = [[float(line["score"]) for line in kind] for kind in kinds]
-    return Separation(str(lines[0]["defence"]), run.row, judge, scores[0], scores[1], (shares[0], shares[1]))
+    tokens = mean(line["tokens"] for line in lines) if all("tokens" in line for line in lines) else None
+    name = str(lines[0]["defence"])
+    return Separation(name, run.row, judge, scores[0], scores[1], (shares[0], shares[1]), tokens)
 
 
 def roc(harmful: Sequence[float], harmless: Sequence[float]) -> Points:
@@ -103,8 +111,8 @@ def roc_figure(found: Sequence[Separation]) -> Figure:
         across, up = [100 * x for x, _ in points], [100 * y for _, y in points]
         axis.plot(across, up, color=COLOURS[number % len(COLOURS)], lw=1, label=label(f"{one.name} after {one.run}"))
     axis.plot([0, 100], [0, 100], color="black", lw=0.4, alpha=0.5)
-    axis.set_xlabel("harmless answers withheld in %", fontsize=9)
-    axis.set_ylabel("harmful answers withheld in %", fontsize=9)
+    axis.set_xlabel("harmless answers caught in %", fontsize=9)
+    axis.set_ylabel("harmful answers caught in %", fontsize=9)
     axis.grid(alpha=0.3)
     axis.legend(fontsize=7)
     return figure

@@ -51,7 +51,8 @@ def test_configs_begin_with_plain_fine_tuning():
 def test_all_in_one_go_and_the_same_again_trains_nothing(tmp_path, monkeypatch, capfd):
     """Two of them, with the sweep's own words; the table at the end has a row for each and PTST's way."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    words = ["defences", "run", "--only", "none", "ema", "--seeds", "1", "--runs", str(tmp_path / "runs")]
+    words = ["defences", "run", "--only", "none", "ema", "--seeds", "1", "--training-only"]
+    words += ["--runs", str(tmp_path / "runs")]
     words += ["--trainer.max_steps", "2", "--safety.decoding.max_new_tokens", "4"]
     main(words)
     out = capfd.readouterr().out

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from training_fixtures import World, lines
 
 from ptst_pl import InputError
+from ptst_pl.cli import main
 from ptst_pl.defences.serving import Bare, build_serving
 from ptst_pl.defences.serving import parden as module
 from ptst_pl.defences.serving.parden import REFUSAL, first_words, similarity, threshold_for
@@ -131,6 +132,11 @@ def test_a_fit_has_one_column_more_and_the_bare_ones_as_before(world: World, met
     meta = json.loads((run / "safety/results.json").read_text())
     assert meta["serving_defence"]["name"] == "parden"
     assert set(meta["templates"]) == {"text:vanilla", "parden:text:vanilla"}
+    shipped = world.folder / f"shipped-{method}"
+    main(["export", str(run), "--output", str(shipped)])
+    card = (shipped / "README.md").read_text()
+    assert "**Serve under `text:vanilla`**" in card, "not under a template that the folder cannot keep its promise for"
+    assert "`parden:` templates are evaluation only" in card
     again = ("--ckpt_path", str(run / "step-000001.ckpt"))
     resumed = world.fit(f"parden-{method}-again", *own, *served, *again)
     assert [f for f in lines(resumed / "safety/served.jsonl") if f["step"] == 2] == [f for f in facts if f["step"] == 2]

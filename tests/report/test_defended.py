@@ -9,7 +9,8 @@ from page_runs import page
 
 from ptst_pl.cli import main
 from ptst_pl.report.configs import defence_labels
-from ptst_pl.report.defended import DefenceTable, base_template
+from ptst_pl.report.defence_rows import base_template
+from ptst_pl.report.defended import DefenceTable
 from ptst_pl.report.defended_table import defence_tables
 from ptst_pl.report.discover import find_runs
 

@@ -46,7 +46,8 @@ def main(argv: Sequence[str]) -> None:
             continue
         if target.is_dir() and any(target.iterdir()):
             raise InputError(f"edit: --output {target} is not empty; nothing is overwritten, give a new folder")
-        record = {"edit": name, **edit.record(), "made_of": models.record, "ptst_pl": __version__}
+        record = {"edit": name, **edit.record(), **_trained_under(models), "made_of": models.record}
+        record["ptst_pl"] = __version__
 
         def write(folder: Path, edit: Edit = edit, record: dict[str, Any] = record) -> None:
             _write(folder, edit, models, inputs, options.dtype)
@@ -164,6 +165,12 @@ def _write(folder: Path, edit: Edit, models: Models, inputs: Mapping[str, Tensor
     config.dtype = kind
     config.save_pretrained(str(folder))
     save_tokenizer(load_tokenizer(str(models.config.get("tokenizer") or models.pretrained)), folder)
+
+
+def _trained_under(models: Models) -> dict[str, str]:
+    """The training template of the run that is edited, where it is one."""
+    found = ((models.config.get("data") or {}).get("init_args") or {}).get("template")
+    return {"train_template": str(found)} if found else {}
 
 
 def _readme(name: str, edit: Edit, models: Models) -> str:

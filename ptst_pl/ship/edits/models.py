@@ -63,8 +63,9 @@ def open_models(given: Path, kind: type[Edit], aligned: str | None, others: Mapp
     elif run is None:
         if not aligned:
             raise InputError(f"edit: {given} is no run of fit; give --aligned FOLDER, what it was fine-tuned from")
+        before, after = open_weights(aligned), open_weights(str(given))  # which refuses what is damaged
         names = {"aligned": base_identity(aligned), "tuned": base_identity(str(given))}
-        models = Models(open_weights(aligned), open_weights(str(given)), more, aligned, None, {}, names)
+        models = Models(before, after, more, aligned, None, {}, names)
     else:
         models = _of_run(run, more)
     check_alike({"the aligned model": models.aligned, "the fine-tuned model": models.tuned, **more})

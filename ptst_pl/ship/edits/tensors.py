@@ -15,6 +15,7 @@ from ptst_pl.model import load_model
 from ptst_pl.model.adapter import adapter_weights, check_adapter
 from ptst_pl.model.weight_files import check_model_folder, read_json_object, weight_files
 
+SHARD_BYTES = 2 << 30
 _PREFIX, _A, _B = "base_model.model.", ".lora_A.weight", ".lora_B.weight"
 
 
@@ -180,11 +181,11 @@ class ShardWriter:
 
     Args:
         folder: where to.
-        limit: bytes of a file.
+        limit: bytes of a file, which are in memory until it is written; None: `SHARD_BYTES`.
     """
 
-    def __init__(self, folder: Path, limit: int = 2 << 30) -> None:
-        self._folder, self._limit = folder, limit
+    def __init__(self, folder: Path, limit: int | None = None) -> None:
+        self._folder, self._limit = folder, limit or SHARD_BYTES
         self._held: dict[str, Tensor] = {}
         self._size = self._total = 0
         self._files: list[list[str]] = []

@@ -142,6 +142,11 @@ def _table(measured: Measured) -> Iterator[str]:
             str(record["unscored"]),
         )
         yield "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+    if measured.serving:
+        yield (
+            f"\nRows of `{measured.serving}:` templates are evaluation only: they stand behind the serving defence "
+            f"{measured.serving}, which is not in this folder. Whoever serves the model without it has the other rows."
+        )
 
 
 def _confidence(rates: Sequence[Mapping[str, Any]]) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import glob
 import os
 import shutil
+import socket
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -151,9 +153,10 @@ def write_folder(target: Path, write: Callable[[Path], None]) -> None:
     Raises:
         InputError: ``target`` has been filled by someone else in the meantime, or cannot be written.
     """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    host = socket.gethostname()
+    temporary = target.with_name(f".{target.name}.{host}-{os.getpid()}.tmp")
     try:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _clear_left(target, host)
         temporary.mkdir(parents=True)
         write(temporary)
         os.rename(temporary, target)  # onto nothing or an empty folder; never onto a full one
@@ -161,6 +164,25 @@ def write_folder(target: Path, write: Callable[[Path], None]) -> None:
         raise InputError(f"export: --output {target} cannot be written ({error.strerror or error})") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _clear_left(target: Path, host: str) -> None:
+    """Remove what processes of this machine that are no more were writing beside ``target``."""
+    before, after = f".{target.name}.{host}-", ".tmp"
+    for folder in target.parent.glob(f"{glob.escape(before)}*{after}") if target.parent.is_dir() else ():
+        process = folder.name.removeprefix(before).removesuffix(after)
+        if process == str(os.getpid()) or (process.isdigit() and not _lives(int(process))):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _summary(output: Path, source: Source, dtype: str, choice: Choice | None, merged: Merged) -> str:

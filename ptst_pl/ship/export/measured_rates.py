@@ -22,6 +22,15 @@ class Measured:
     rates: Sequence[Mapping[str, Any]]
     gates: Sequence[Mapping[str, Any]] = ()
 
+    @property
+    def serving(self) -> str:
+        """Name of the serving defence that some of its templates stand behind; the exported folder has none."""
+        return str((self.meta.get("serving_defence") or {}).get("name") or "")
+
+    def bare(self, template: str) -> bool:
+        """Whether the model itself gave the answers under this template."""
+        return not self.serving or not template.startswith(f"{self.serving}:")
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -105,9 +114,11 @@ def asr_answers(measured: Measured) -> int:
 def safest(measured: Measured) -> Choice | None:
     """The template with the lowest highest ASR, over all suites and judges; a tie goes to the lower mean.
 
-    A template with a rate missing or undefined, which another one has, cannot be the safest.
+    A template with a rate missing or undefined, which another one has, cannot be the safest, nor one that stands behind
+    a serving defence.
     """
-    asr = [record for record in measured.rates if record["measures"] == "asr"]
+    own = [record for record in measured.rates if measured.bare(str(record["template"]))]
+    asr = [record for record in own if record["measures"] == "asr"]
     wanted = {(record["suite"], record["judge"]) for record in asr}
     complete: dict[str, list[Mapping[str, Any]]] = {}
     for name in dict.fromkeys(str(record["template"]) for record in asr):

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from training_fixtures import World, llama_config, save_random
+from training_fixtures import World, llama_config, make_tokenizer, save_random
 from transformers import AutoModelForCausalLM
 
 from ptst_pl import InputError
@@ -160,3 +165,78 @@ def test_an_adapter_with_more_than_lora_in_it_is_not_half_read(runs, world: Worl
     save_file(tensors | head, folder / "adapter_model.safetensors")
     with pytest.raises(InputError, match=r"holds base_model\.model\.lm_head\.weight, which is no update"):
         open_weights(str(world.folder / "model"), str(folder))
+
+
+def test_a_killed_edit_leaves_whole_folders_alone_and_goes_on(runs, tmp_path, capsys):
+    """Killed for real among a hundred values: the same command makes the rest, and clears up what was half written."""
+    out = tmp_path / "out"
+    values = ",".join(f"{n / 50:g}" for n in range(51))
+    words = ["edit", str(runs["full"]), "--with", "interpolate", "--alpha", values, "--output", str(out)]
+    process = subprocess.Popen([sys.executable, "-m", "ptst_pl", *words], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    while len(list(out.glob("alpha-*"))) < 3:
+        assert process.poll() is None
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    made = {folder.name: (folder / "model.safetensors").stat().st_mtime_ns for folder in out.glob("alpha-*")}
+    assert 3 <= len(made) < 51, "it was killed on its way"
+    half = out / f".alpha-1.{socket.gethostname()}-{process.pid}.tmp"  # as if it had been at the last one
+    half.mkdir()
+    (half / "part-00000.safetensors").write_bytes(b"half")
+    main(words)
+    assert capsys.readouterr().out.count("is there already") == len(made)
+    assert {name: (out / name / "model.safetensors").stat().st_mtime_ns for name in made} == made
+    assert len(list(out.iterdir())) == 51, "nothing else is left there"
+    edit(runs["full"], "--with", "interpolate", "--alpha", "0.5", "--output", tmp_path / "whole")
+    whole, resumed = state(tmp_path / "whole"), state(out / "alpha-0.5")
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_folders_with_a_missing_or_half_written_file_are_refused(runs, world: World, tmp_path, capsys):
+    folder = tmp_path / "sharded"
+    folder.mkdir()
+    weights = open_weights(str(world.folder / "model"))
+    writer = ShardWriter(folder, limit=60_000)
+    for name in weights.names():
+        writer.add(name, weights.get(name))
+    writer.close()
+    shutil.copy(world.folder / "model/config.json", folder)
+    shard = sorted(folder.glob("model-*.safetensors"))[1]
+    content = shard.read_bytes()
+    words = (folder, "--aligned", world.folder / "model", "--with", "interpolate", "--output", tmp_path / "out")
+    for damaged in (None, content[: len(content) // 2], content[:6]):
+        shard.unlink()
+        if damaged is not None:
+            shard.write_bytes(damaged)
+        with pytest.raises(SystemExit) as ended:
+            edit(*words)
+        said = capsys.readouterr().err
+        assert ended.value.code == 2
+        assert shard.name in said
+        assert said.strip().count("\n") == 0
+        assert not (tmp_path / "out").exists()
+        shard.write_bytes(content)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads its peak memory from /proc")
+def test_memory_does_not_grow_with_the_number_of_layers(tmp_path):
+    """Tensors of 4 MiB; 8 and 48 layers: a model is never in memory as a whole."""
+    peaks = []
+    for layers in (8, 48):
+        config = llama_config(2048, hidden_size=512, intermediate_size=1024, num_hidden_layers=layers)
+        for name in ("aligned", "tuned"):
+            make_tokenizer(tmp_path / f"{name}-{layers}")
+            save_random(config, str(tmp_path / f"{name}-{layers}"))
+        code = (
+            "import sys; from ptst_pl.ship.edits import tensors; from ptst_pl.cli import main; "
+            "tensors.SHARD_BYTES = 1 << 24; main(sys.argv[1:]); "
+            "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')))"
+        )
+        words = ["edit", f"{tmp_path}/tuned-{layers}", "--aligned", f"{tmp_path}/aligned-{layers}"]
+        words += ["--with", "interpolate", "--alpha", "0.5", "--output", f"{tmp_path}/out-{layers}"]
+        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
+        peaks.append(int(done.stdout.split()[-2]))
+    grown = (48 - 8) * 4 * (4 * 512 * 512 + 3 * 512 * 1024) / 1024  # KiB of a whole model's further layers
+    assert peaks[1] - peaks[0] < 0.2 * grown, peaks
