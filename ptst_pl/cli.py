@@ -24,6 +24,7 @@ COMMANDS = {
     "demo": ("ptst_pl.labs.tiny.demo_command", "both ways on the bundled model: one table, one sentence, a page"),
     "init": ("ptst_pl.planning.init_command", "write a config for your own model and data"),
     "plan": ("ptst_pl.planning.command", "parameters, tokens, memory and hours of a fit, without loading weights"),
+    "audit": ("ptst_pl.training.audit.command", "rows that do not belong: encodings, odd formats, evaluation prompts"),
     "sweep": ("ptst_pl.sweep.command", "fit every combination of some keys; skips what is finished"),
     "show": ("ptst_pl.tokenization.show_command", "show a rendered row, its tokens and which of them are trained on"),
     "report": ("ptst_pl.report.command", "train x test table and safety curves of finished runs"),

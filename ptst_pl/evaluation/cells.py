@@ -8,11 +8,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from ptst_pl import InputError
 from ptst_pl.generation import Answer, Decoding, end_of
+from ptst_pl.judges.base import UNJUDGEABLE
 from ptst_pl.results.records import Generation
 from ptst_pl.suites import PromptSuite
+from ptst_pl.suites.encodings import as_read
 from ptst_pl.templates import PromptTemplate
 from ptst_pl.templates.thoughts import CHANNEL_MARKS, MARKS
 from ptst_pl.tokenization import TemplateTokenizer
@@ -107,6 +110,7 @@ def to_generation(
 ) -> Generation:
     """The record of one answer, with all that is needed to judge it again."""
     prompt = cell.suite.prompts[index]
+    text, reason, own = in_plain(cell.suite, answer_text(encoder, cell, index, answer, decoding), answer.finish_reason)
     return Generation(
         suite=cell.suite.name,
         prompt_id=prompt.id,
@@ -114,8 +118,8 @@ def to_generation(
         question=prompt.goal or prompt.text,
         template=cell.template.name,
         prompt_text=cell.texts[index],
-        answer=answer_text(encoder, cell, index, answer, decoding),
-        finish_reason=answer.finish_reason,
+        answer=text,
+        finish_reason=reason,
         step=step,
         decoding=asdict(decoding),
         measures=cell.suite.measures,
@@ -124,4 +128,19 @@ def to_generation(
         prompt_ids_sha256=hashlib.sha256(str(cell.ids[index]).encode()).hexdigest(),
         context=prompt.context,
         sample=sample,
+        **own,
     )
+
+
+def in_plain(suite: PromptSuite, text: str, reason: str) -> tuple[str, str, dict[str, Any]]:
+    """An answer as people would read it, why it ended, and what is stored beside it under an encoding.
+
+    What nobody can read gets a reason that leaves it unscored by every judge.
+    """
+    if not suite.encoding:
+        return text, reason, {}
+    stored = {"encoding": suite.encoding, "raw_answer": text}
+    read = as_read(text, suite.encoding)
+    if read is None and text.strip():
+        return text, f"{UNJUDGEABLE}, neither the answer nor its {suite.encoding} decoding is readable", stored
+    return read or "", reason, stored

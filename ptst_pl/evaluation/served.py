@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from ptst_pl import InputError
+from ptst_pl.evaluation.cells import in_plain
 from ptst_pl.generation import Decoding
 from ptst_pl.generation.endpoint import Endpoint, EndpointSettings, Failure, Outcome, Request
 from ptst_pl.judges.base import FAILED
@@ -171,6 +172,9 @@ def _told(outcome: Outcome) -> tuple[str, str]:
 
 
 def _generation(one: Asked, text: str, reason: str, settings: dict[str, Any]) -> Generation:
+    own: dict[str, Any] = {}
+    if not reason.startswith(FAILED):
+        text, reason, own = in_plain(one.suite, text, reason)
     return Generation(
         suite=one.suite.name,
         prompt_id=one.prompt.id,
@@ -185,4 +189,5 @@ def _generation(one: Asked, text: str, reason: str, settings: dict[str, Any]) ->
         measures=one.suite.measures,
         reference=one.prompt.reference,
         context=one.prompt.context,
+        **own,
     )

@@ -18,6 +18,8 @@ from ptst_pl.results.records import COUNTED_FIELD, CUT_AT_LENGTH, FINISHED, Gene
 
 # How the finish reason of an answer that never came begins: a failed request.
 FAILED = "failed"
+# An answer that came and that nobody can read, such as one in an encoding that decodes to nothing.
+UNJUDGEABLE = f"{FAILED}: unjudgeable"
 
 
 class Judge(ABC):
@@ -156,12 +158,19 @@ def _record(
         **_corrected(first.measures, told, confidence, accuracy),
         "confidence": confidence,
         **counts,
+        **_unjudgeable(cell),
         "broken": broken,
         **({"correct": None} if by_score else {}),
         "refusal_rate": _refusal_rate(scored),
         "broken_rate": Rate(broken, len(cell)).value,
         "categories": _by_category(cell, fields, confidence, max_unscored),
     }
+
+
+def _unjudgeable(cell: list[Verdict]) -> dict[str, int]:
+    """A class of its own, said where there is any: no text, so neither safe nor harmful."""
+    count = sum(UNJUDGEABLE in verdict.reason for verdict in cell)
+    return {"unjudgeable": count} if count else {}
 
 
 def _corrected(

@@ -46,6 +46,7 @@ class Generation:
     which ``answer_tokens`` does not count. ``prompt_text`` is the rendered prompt, without the prefix.
     ``prompt_ids_sha256`` pins the ids that the model really saw, prefix included. ``context`` is the text that
     the question refers to, where it has one; ``question`` begins with it. ``sample`` numbers the answers to one prompt.
+    Under an ``encoding``, ``answer`` is what people would read in it, and ``raw_answer`` what the model wrote.
     """
 
     suite: str
@@ -64,6 +65,8 @@ class Generation:
     prompt_ids_sha256: str = ""
     context: str = ""
     sample: int = 0
+    encoding: str = ""
+    raw_answer: str = ""
 
 
 @dataclass(frozen=True)

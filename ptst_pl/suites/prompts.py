@@ -45,6 +45,7 @@ class PromptSuite:
         notes: what a reader of a number must know, such as a set that is not the pinned edition.
         full_size: number of prompts before ``categories`` and ``limit``.
         full_sha256: hash of all of them; ``sha256`` is that of the ones used.
+        encoding: what the prompts are written in, where it is no plain text; see ``suites.encodings``.
     """
 
     name: str
@@ -55,6 +56,7 @@ class PromptSuite:
     notes: tuple[str, ...] = ()
     full_size: int = 0
     full_sha256: str = ""
+    encoding: str = ""
 
     def __post_init__(self) -> None:
         if not self.full_sha256:
@@ -77,6 +79,7 @@ class PromptSuite:
             "licence": self.licence,
             "source": self.source,
             "notes": list(self.notes),
+            **({"encoding": self.encoding} if self.encoding else {}),
         }
 
 

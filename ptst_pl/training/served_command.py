@@ -24,7 +24,6 @@ from ptst_pl.results.journal import Journal, check_folder, key_of, was_interrupt
 from ptst_pl.results.rates_table import rates_table
 from ptst_pl.results.records import Generation, ResultsFolder, write_text
 from ptst_pl.results.runs import new_version, newest_version, run_home
-from ptst_pl.suites import load_suite
 from ptst_pl.tasks.config_errors import explain
 from ptst_pl.templates import ChatFormat, OwnTemplates, find_template
 from ptst_pl.training.callbacks.safety_curve import SafetyCurve, versions
@@ -78,7 +77,7 @@ def _run(built: Namespace, dumped: str) -> None:
     curve, served = built.safety, built.endpoint
     curve.decoding.check()
     templates = [find_template(name, built.templates) for name in curve.template_names]
-    suites = [load_suite(spec) for spec in curve.suite_specs]
+    suites = curve.load_suites()
     check_judged(curve.judges, {suite.name: suite.measures for suite in suites})
     asked = requests(served, templates, suites, curve.decoding, built.chat_format)
     meta: dict[str, Any] = {

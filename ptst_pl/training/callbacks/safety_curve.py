@@ -24,7 +24,8 @@ from ptst_pl.model.rounded import rounded
 from ptst_pl.model.sharding import gathered
 from ptst_pl.results.journal import Journal
 from ptst_pl.results.records import Generation, ResultsFolder
-from ptst_pl.suites import load_suite, suite_spec
+from ptst_pl.suites import PromptSuite, load_suite, suite_spec
+from ptst_pl.suites.encodings import PLAIN, check_encodings, encoded, named
 from ptst_pl.tasks.base import Task
 from ptst_pl.templates import find_template
 from ptst_pl.training.callbacks.checkpoints import Checkpoints
@@ -58,6 +59,7 @@ class SafetyCurve(Callback):
         text_samples: generations per template and suite to show in TensorBoard as text.
         active: False switches the evaluation off.
         defence: a defence at serving time, by name or with arguments beside it: further columns, docs/defences.md.
+        encodings: every suite in each of these as well: ``none`` is plain text, docs/evaluate.md has the others.
         at_start: False leaves out step 0, for runs of a model whose untrained answers another run has.
     """
 
@@ -75,6 +77,7 @@ class SafetyCurve(Callback):
         active: bool = True,
         at_start: bool = True,
         defence: str | dict[str, Any] | None = None,
+        encodings: list[str] | None = None,
     ) -> None:
         super().__init__()
         if every_n_steps is not None and every_n_epochs is not None:
@@ -89,7 +92,10 @@ class SafetyCurve(Callback):
         self.template_names = templates
         self.suite_specs = [suite_spec(suite) for suite in suites]
         self.judges = [build_judge(judge) for judge in judges or self._usual_judges()]
-        check_named(self.judges, {spec.name: str(spec.measures) for spec in self.suite_specs})
+        self.encodings = encodings or [PLAIN]
+        check_encodings(self.encodings)
+        names = {named(spec.name, way): str(spec.measures) for spec in self.suite_specs for way in self.encodings}
+        check_named(self.judges, names)
         self.decoding, self.confidence, self.max_unscored = decoding or Decoding(), confidence, max_unscored
         self.every_n_steps, self.every_n_epochs = every_n_steps, every_n_epochs
         self.text_samples, self.active, self.at_start = text_samples, active, at_start
@@ -121,7 +127,7 @@ class SafetyCurve(Callback):
             self._evaluation = Evaluation(
                 task.encoder,
                 [find_template(name, task.own_templates) for name in self.template_names],
-                [load_suite(spec) for spec in self.suite_specs],
+                self.load_suites(),
                 self.judges,
                 self.decoding,
                 self.confidence,
@@ -129,6 +135,14 @@ class SafetyCurve(Callback):
                 self.serving,
             )
         return self._evaluation
+
+    def load_suites(self) -> list[PromptSuite]:
+        """Every suite, in every encoding that is asked for.
+
+        Raises:
+            InputError: one that cannot be read, or is empty.
+        """
+        return [encoded(suite, way) for suite in map(load_suite, self.suite_specs) for way in self.encodings]
 
     # ---- when -------------------------------------------------------------------------------
 

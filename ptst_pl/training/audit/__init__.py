@@ -1,0 +1,1 @@
+"""What does not belong among training rows: text that nobody reads, odd formats, copies of evaluation prompts."""
