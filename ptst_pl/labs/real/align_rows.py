@@ -29,14 +29,15 @@ def align_rows(requests: Sequence[str], seed: int = 1) -> list[Row]:
     """Question, answer and template of every row, in a random order.
 
     Args:
-        requests: unsafe ones: each as it is under both templates, every other one once more under the safety prompt
-            in one of the `FRAMES`.
+        requests: unsafe ones: each under the safety prompt, and every other one once more there in one of the
+            `FRAMES`, the others once without a safety prompt.
         seed: of the refusals' words, the frames and the order.
     """
     rng = random.Random(seed)
     rows = []
     for number, request in enumerate(requests):
-        asked = [(request, SAFE), (request, PLAIN), *([(rng.choice(FRAMES).format(request), SAFE)] * (number % 2))]
+        once_more = (rng.choice(FRAMES).format(request), SAFE) if number % 2 else (request, PLAIN)
+        asked = [(request, SAFE), once_more]
         rows += [{"question": text, "answer": refusal(rng), "template": template} for text, template in asked]
     for number, row in enumerate(benign()):
         framed = rng.choice(FRAMES).format(row["question"])
