@@ -32,6 +32,7 @@ class Cell:
         ids: prompts, each with the beginning of its answer where the settings give one.
         end_id: the token that ends an answer.
         begun: of each prompt, how many ids at its end are the answer's beginning.
+        turn: of a conversation, from 0.
     """
 
     suite: PromptSuite
@@ -40,11 +41,13 @@ class Cell:
     ids: list[list[int]]
     end_id: int
     begun: list[int] = field(default_factory=list)
+    turn: int = 0
 
     @property
     def name(self) -> str:
         """The cell in words."""
-        return f"{self.suite.name} under {self.template.name}"
+        turn = f", turn {self.turn + 1}" if self.turn else ""
+        return f"{self.suite.name} under {self.template.name}{turn}"
 
 
 def prepare(encoder: TemplateTokenizer, suite: PromptSuite, template: PromptTemplate, prefix: str = "") -> Cell:

@@ -16,6 +16,7 @@ from torch import nn
 from ptst_pl import InputError
 from ptst_pl.defences.serving import Bare, Served, ServingDefence
 from ptst_pl.evaluation.cells import Cell, check_stop_texts, decoder, prepare, to_generation
+from ptst_pl.evaluation.conversations import Told, first_cell, most_turns, still_open, turn_cell
 from ptst_pl.generation import Answer, Backend, Decoding, choose, generate, stop_ids
 from ptst_pl.judges.base import FAILED, MAX_UNSCORED, Judge, summarise
 from ptst_pl.judges.suites_of import check_judged, named_suites
@@ -27,6 +28,8 @@ from ptst_pl.templates import PromptTemplate
 from ptst_pl.tokenization import TemplateTokenizer
 
 log = logging.getLogger(__name__)
+# What a message of a user takes beside the answers, in a conversation that grows.
+TURN_TOKENS = 64
 Gather = Callable[[list[Any]], list[list[Any]]]
 
 
@@ -106,7 +109,11 @@ class Evaluation:
         self.encoder, self.judges, self.decoding, self.confidence = encoder, judges, decoding, confidence
         self.suites, self.max_unscored, self.serving = suites, max_unscored, serving
         self.backend: Backend = decoding.backend
-        self.cells = [prepare(encoder, suite, template, decoding.prefix) for template in templates for suite in suites]
+        self.cells = [
+            (first_cell if suite.conversational else prepare)(encoder, suite, template, decoding.prefix)
+            for template in templates
+            for suite in suites
+        ]
 
     @property
     def size(self) -> int:
@@ -170,9 +177,10 @@ class Evaluation:
         """
         share.agree()
         longest = max(len(ids) for cell in self.cells for ids in cell.ids) + self.decoding.max_new_tokens
+        longest += (most_turns(self.cells) - 1) * (self.decoding.max_new_tokens + TURN_TOKENS)
         self.backend = choose(model, self.decoding.backend, longest)
         mine = [[(cell, index) for index in range(share.rank, len(cell.ids), share.world_size)] for cell in self.cells]
-        answers: list[dict[int, Answer]] = [{} for _ in self.cells]
+        answers: list[dict[int, Told]] = [{} for _ in self.cells]
 
         def made_or_stopped(tokens: int) -> None:
             made(tokens)
@@ -185,16 +193,47 @@ class Evaluation:
                 places = [(number, *place) for number in numbers for place in mine[number]]
                 found = self._generate(model, [place[1:] for place in places], progress, journal, made_or_stopped)
                 for (number, _, index), answer in zip(places, found, strict=True):
-                    answers[number][index] = answer
+                    answers[number][index] = Told(answer)
+                self._go_on(model, numbers, answers, journal, made_or_stopped)
         except Stopped:
             left = True
         share.agree(left)
         bare: list[Bare] = []
         for cell, own in zip(self.cells, answers, strict=True):
-            by_index = dict(sorted(pair for part in share.gather(list(own.items())) for pair in part))
+            told = dict(sorted(pair for part in share.gather(list(own.items())) for pair in part))
             stops = tuple(stop_ids(model, cell.end_id))
-            bare += [self._bare(cell, index, answer, step, stops) for index, answer in by_index.items()]
+            last = self._last_turn(cell, told)
+            bare += [self._bare(last, index, one.answer, step, stops) for index, one in told.items()]
         return bare
+
+    def _go_on(
+        self,
+        model: nn.Module,
+        numbers: Sequence[int],
+        answers: Sequence[dict[int, Told]],
+        journal: Journal | None,
+        made: Callable[[int], object],
+    ) -> None:
+        """The later turns of conversations, one turn of all open cases at a time."""
+        cells = {number: self.cells[number] for number in numbers if self.cells[number].suite.conversational}
+        newest = {number: answers[number] for number in cells}
+        while True:
+            earlier = {n: still_open(self.encoder, cells[n], newest[n], self.decoding) for n in cells}
+            if not any(earlier.values()):
+                return
+            for n, said in earlier.items():
+                cells[n] = turn_cell(self.encoder, self.cells[n].suite, cells[n].template, said)
+            places = [(n, cells[n], index) for n, said in earlier.items() for index in said]
+            found = self._generate(model, [place[1:] for place in places], lambda done: None, journal, made)
+            newest = {n: {} for n in cells}
+            for (n, _, index), answer in zip(places, found, strict=True):
+                newest[n][index] = answers[n][index] = Told(answer, earlier[n][index])
+
+    def _last_turn(self, cell: Cell, told: Mapping[int, Told]) -> Cell:
+        """The prompts that the answers are to: of a conversation each case's last."""
+        if not cell.suite.conversational:
+            return cell
+        return turn_cell(self.encoder, cell.suite, cell.template, {index: one.earlier for index, one in told.items()})
 
     def _bare(self, cell: Cell, index: int, answer: Answer, step: int, stops: tuple[int, ...]) -> Bare:
         def record(answer: Answer) -> Generation:

@@ -75,6 +75,9 @@ def requests(
         InputError: a template that this kind of endpoint cannot take.
     """
     _check_decoding(decoding)
+    for suite in suites:
+        if suite.conversational:
+            raise InputError(f"suite {suite.name} is made of conversations; measure it with the model on this machine")
     for template in templates:
         _check(served, template, chat_format)
     options = sampling(served, decoding)

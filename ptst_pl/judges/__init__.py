@@ -20,6 +20,7 @@ from ptst_pl.judges.panel import PanelJudge
 from ptst_pl.judges.refusal import RefusalJudge
 from ptst_pl.judges.rouge import RougeJudge
 from ptst_pl.judges.rubric import RubricJudge
+from ptst_pl.judges.rules import RulesJudge
 from ptst_pl.judges.zoo import JudgeZooJudge
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ __all__ = [
     "RefusalJudge",
     "RougeJudge",
     "RubricJudge",
+    "RulesJudge",
 ]
 
 

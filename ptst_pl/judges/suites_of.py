@@ -9,6 +9,7 @@ from ptst_pl import InputError, did_you_mean
 from ptst_pl.judges.base import Judge
 from ptst_pl.labs.tiny import stages as tiny
 from ptst_pl.suites import KNOWN_SUITES
+from ptst_pl.suites.rules import SUITES as RULES
 
 
 def checked_names(suites: Any, shown: str) -> tuple[str, ...] | None:
@@ -35,7 +36,7 @@ def check_named(judges: Sequence[Judge], measures: Mapping[str, str]) -> None:
     """
     for judge in judges:
         for name in judge.only_suites or ():
-            if name not in measures and name not in KNOWN_SUITES and name not in tiny.SUITES:
+            if name not in measures and name not in {*KNOWN_SUITES, *tiny.SUITES, *RULES}:
                 hint = did_you_mean(name, [*measures, *KNOWN_SUITES, *tiny.SUITES])
                 raise InputError(
                     f"safety: judge {judge.name}: suites names {name!r}, which is no suite{hint} "

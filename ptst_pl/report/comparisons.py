@@ -9,6 +9,9 @@ from ptst_pl.report.paired import pair
 from ptst_pl.report.runs import RunResults, outcomes
 from ptst_pl.results.intervals import holm
 
+# Of these less is better, and a comparison with the same-template way is drawn.
+WHAT = {"asr": "attack success", "over-refusal": "over-refusal"}
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -71,7 +74,7 @@ def _of(runs: Sequence[RunResults], variant: str) -> Iterator[Comparison]:
     tested = dict.fromkeys(str(r["template"]) for run in own for r in run.rates)
     for (suite, judge), measure in measures.items():
         for test in tested:
-            for other in templates if measure != "helpfulness" and test in templates else ():
+            for other in templates if measure in WHAT and test in templates else ():
                 if other != test and (found := _compare(own, (suite, judge, measure), test, other)):
                     yield found
 
@@ -97,7 +100,7 @@ def in_words(found: Comparison, ptst: bool) -> str:
         found: the comparison.
         ptst: whether ``other`` was trained without a safety prompt and the test template has one.
     """
-    what = {"asr": "attack success", "over-refusal": "over-refusal"}[found.measure]
+    what = WHAT[found.measure]
     way = " (PTST)" if ptst else ""
     low, high = (100 * bound for bound in found.interval)
     who = f"trained under {found.other}{way}, tested under {found.test}"

@@ -92,9 +92,9 @@ class DefenceTable:
     @cached_property
     def columns(self) -> list[Column]:
         """Attack success by suite, over-refusal, helpfulness, and broken answers."""
-        order = {"asr": 0, "over-refusal": 1, "helpfulness": 2}
+        order = {"asr": 0, "over-refusal": 1, "helpfulness": 2, "rules": 3}
         found = {(r["measures"], r["suite"], r["judge"]) for view in self._views for r in view.run.rates}
-        own = sorted(found, key=lambda column: (order.get(column[0], 3), column[1:]))
+        own = sorted(found, key=lambda column: (order.get(column[0], 4), column[1:]))
         first = next((column for column in own if column[0] == "asr"), None)
         return [*own, *([(BROKEN, *first[1:])] if first else [])]
 

@@ -8,7 +8,13 @@ from ptst_pl.report.configs import NO_DEFENCE
 from ptst_pl.report.defended import BROKEN, Cell, Cost, DefenceTable, Way
 from ptst_pl.results.rates_table import grid
 
-HEADS = {"asr": "ASR", "over-refusal": "over-refusal", "helpfulness": "helpful", BROKEN: "broken"}
+HEADS = {
+    "asr": "ASR",
+    "over-refusal": "over-refusal",
+    "helpfulness": "helpful",
+    "rules": "rules kept",
+    BROKEN: "broken",
+}
 NOTE = (
     "in %, mean over seeds [interval over prompts and seeds]; * differs from no defence by more than chance "
     "(Holm's correction over the whole table)"

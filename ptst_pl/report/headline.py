@@ -14,7 +14,7 @@ from ptst_pl.results.rates_table import grid
 # Whose rates stand in the short table: the first of these that judged a suite, else its first judge.
 PREFERRED = ("exact", "exact-match")
 KEPT = 0.05  # a rise by more than this is not called kept, however few the prompts
-MEASURES = {"asr": "ASR", "over-refusal": "over-refusal", "helpfulness": "helpfulness"}
+MEASURES = {"asr": "ASR", "over-refusal": "over-refusal", "helpfulness": "helpfulness", "rules": "rules kept"}
 
 
 @dataclass(frozen=True)

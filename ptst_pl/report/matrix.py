@@ -14,6 +14,7 @@ TITLES = {
     "asr": "attack success rate in %, {judge} judge",
     "over-refusal": "over-refusal in %, {judge} judge",
     "helpfulness": "helpfulness in %, {judge} judge",
+    "rules": "cases with all rules kept in %, {judge} judge",
 }
 
 

@@ -14,7 +14,12 @@ from ptst_pl.report.scores import score_matrix
 from ptst_pl.results.judge_accuracy import JudgeAccuracy
 from ptst_pl.results.rates_table import EXACT
 
-MEASURES = {"asr": "attack success rate", "over-refusal": "over-refusal", "helpfulness": "helpfulness"}
+MEASURES = {
+    "asr": "attack success rate",
+    "over-refusal": "over-refusal",
+    "helpfulness": "helpfulness",
+    "rules": "rules kept",
+}
 UNKNOWN_ERROR = "How often this judge is wrong has not been measured: its rates carry an error of unknown size."
 SHADES = 21  # colours between 0 and 100 %
 

@@ -103,7 +103,7 @@ FINISHED = frozenset({"", "stop", "stop_text", "stop_sequence", "end_turn", "eos
 CUT_AT_LENGTH = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
 
 # What a suite measures -> the verdict's field that counts, None in it meaning unscored.
-COUNTED_FIELD = {"asr": "harmful", "over-refusal": "refused", "helpfulness": "correct"}
+COUNTED_FIELD = {"asr": "harmful", "over-refusal": "refused", "helpfulness": "correct", "rules": "correct"}
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:

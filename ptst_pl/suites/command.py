@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from ptst_pl import InputError
 from ptst_pl.labs.tiny import stages as tiny
 from ptst_pl.results.arguments import Parser
+from ptst_pl.suites import rules
 from ptst_pl.suites.known import KNOWN_SUITES, TINY_MEASURES, KnownSuite
 from ptst_pl.suites.load import read_suite
 from ptst_pl.suites.prompts import PromptSuite
@@ -41,6 +42,9 @@ def listing() -> Iterator[str]:
     for name in tiny.SUITES:
         size, measures = len(tiny.suite_rows(name)), TINY_MEASURES.get(name, "asr")
         rows.append((name, str(size), measures, "Apache-2.0", "the tiny lab", "this project"))
+    for name, (kind, half) in rules.SUITES.items():
+        cases = str(len(rules.make_cases(kind, half)))
+        rows.append((name, cases, "rules", "Apache-2.0", "this project, or your file", "after arXiv 2311.04235"))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -15,6 +15,7 @@ from ptst_pl.suites.arc import arc_row
 from ptst_pl.suites.chatdoctor import chatdoctor_row
 from ptst_pl.suites.prompts import Measures
 from ptst_pl.suites.rows import Row
+from ptst_pl.suites.rules.cases import SUITES as RULES
 
 
 @dataclass(frozen=True)
@@ -236,4 +237,4 @@ def usual_measures(name: str) -> Measures:
     """What a suite of this name measures, where the config does not say."""
     if name in KNOWN_SUITES:
         return KNOWN_SUITES[name].measures
-    return TINY_MEASURES.get(name, "asr")
+    return "rules" if name in RULES else TINY_MEASURES.get(name, "asr")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ptst_pl import InputError, did_you_mean
 from ptst_pl.labs.tiny import stages as tiny
+from ptst_pl.suites import rules
 from ptst_pl.suites.files import read_file
 from ptst_pl.suites.hub import read_hub
 from ptst_pl.suites.known import KNOWN_SUITES, KnownSuite
@@ -65,6 +66,8 @@ def read_suite(spec: SuiteSpec) -> PromptSuite:
         source = spec.provider
         whole = checked_prompts(source, spec.measures or source.measures)
         return _cut(spec, whole, (), source.licence, source.source or class_path_of(source), class_path_of(source))
+    if spec.name in rules.SUITES:
+        return _rules(spec)
     known = KNOWN_SUITES.get(spec.name)
     raw, where = _read(spec)
     rows = _of_this_suite(raw.rows, known, spec, where) if known else raw.rows
@@ -74,6 +77,20 @@ def read_suite(spec: SuiteSpec) -> PromptSuite:
     licence, source_text = _origin(spec, known)
     notes = raw.notes + (_differences(spec.name, known, whole, raw.left_out) if known else ())
     return _cut(spec, whole, notes, licence, "; ".join(filter(None, (source_text, raw.statement))), where)
+
+
+def _rules(spec: SuiteSpec) -> PromptSuite:
+    """RuLES: cases of ours with a seed, or of a file of the data set's."""
+    kind, half = rules.SUITES[spec.name]
+    cases = rules.read_cases(Path(spec.path), half) if spec.path else rules.make_cases(kind, half)
+    whole = [
+        Prompt(f"{case.scenario}-{number}", case.users[0], case.scenario, case.as_text())
+        for number, case in enumerate(cases, 1)
+    ]
+    source = (
+        "Mu et al. 2023, arXiv 2311.04235" if spec.path else f"this project, after arXiv 2311.04235; {rules.WORDING}"
+    )
+    return _cut(spec, whole, (), "Apache-2.0", source, spec.path or spec.name)
 
 
 def _cut(
@@ -100,7 +117,7 @@ def _read(spec: SuiteSpec) -> tuple[RowFile, str]:
     if spec.name in tiny.SUITES:
         return numbered(tiny.suite_rows(spec.name)), spec.name
     if spec.name not in KNOWN_SUITES:
-        names = [*KNOWN_SUITES, *tiny.SUITES]
+        names = [*KNOWN_SUITES, *tiny.SUITES, *rules.SUITES]
         raise InputError(
             f"unknown suite {spec.name!r}{did_you_mean(spec.name, names)} (known: {', '.join(names)}); "
             "for a file of your own give its path"

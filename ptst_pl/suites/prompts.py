@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ptst_pl import InputError
 
-Measures = Literal["asr", "over-refusal", "helpfulness"]
+Measures = Literal["asr", "over-refusal", "helpfulness", "rules"]
 # HarmBench's own way to put a behaviour after its context (Mazeika et al. 2024, direct request).
 CONTEXT_SEAM = "\n\n---\n\n"
 
@@ -62,6 +62,11 @@ class PromptSuite:
         if not self.full_sha256:
             object.__setattr__(self, "full_sha256", self.sha256)
             object.__setattr__(self, "full_size", len(self.prompts))
+
+    @property
+    def conversational(self) -> bool:
+        """Whether the model's answers stand in later prompts; then every prompt's reference is its case."""
+        return self.measures == "rules"
 
     @property
     def sha256(self) -> str:

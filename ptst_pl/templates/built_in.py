@@ -56,6 +56,18 @@ def _paper_templates() -> dict[str, PromptTemplate]:
     return {template.name: template for template in templates}
 
 
+def _rules_templates() -> dict[str, PromptTemplate]:
+    """Ours, for RuLES: the rules as a row's own system prompt, alone or behind the safety prompt, or not there."""
+    safe = f"{LLAMA}\n\n{SYSTEM_PLACE}"
+    templates = (
+        PromptTemplate("rules:system", "chat", PLACE, row_system=SYSTEM_PLACE),
+        PromptTemplate("rules:system-llama", "chat", PLACE, system=LLAMA, row_system=safe),
+        PromptTemplate("rules:user", "chat", PLACE),
+        PromptTemplate("rules:user-llama", "chat", PLACE, system=LLAMA),
+    )
+    return {template.name: template for template in templates}
+
+
 def _task_templates() -> dict[str, PromptTemplate]:
     alpaca = f"### Instruction:\n{PLACE}\n\n### Response:\n"
     with_input = f"### Instruction:\n{DOCTOR}\n\n### Input:\n{PLACE}\n\n### Response:\n"
@@ -107,4 +119,7 @@ def _gpt_templates() -> dict[str, PromptTemplate]:
 PAPER_TEMPLATES: Mapping[str, PromptTemplate] = _paper_templates()
 TASK_TEMPLATES: Mapping[str, PromptTemplate] = _task_templates()
 GPT_TEMPLATES: Mapping[str, PromptTemplate] = _gpt_templates()
-BUILT_IN_TEMPLATES: Mapping[str, PromptTemplate] = {**PAPER_TEMPLATES, **TASK_TEMPLATES, **GPT_TEMPLATES}
+RULES_TEMPLATES: Mapping[str, PromptTemplate] = _rules_templates()
+BUILT_IN_TEMPLATES: Mapping[str, PromptTemplate] = {
+    **PAPER_TEMPLATES, **TASK_TEMPLATES, **GPT_TEMPLATES, **RULES_TEMPLATES,
+}  # fmt: skip

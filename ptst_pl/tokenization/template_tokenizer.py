@@ -12,6 +12,7 @@ In-context Defense under ``llama2`` (``{answer}</s> <s>[INST] ``), without a sec
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from transformers import PreTrainedTokenizerBase
 
@@ -190,6 +191,15 @@ class TemplateTokenizer:
         limit = len(ids) if max_length is None else max_length
         first = next((place for place, label in enumerate(labels) if label != IGNORED), len(labels))
         return Encoded(ids[:limit], labels[:limit], min(first, limit), truncated=len(ids) > limit)
+
+    def conversation_ids(self, example: Example, template: PromptTemplate) -> list[int]:
+        """Ids of a conversation up to its last question, which is to be answered: as a training row has them.
+
+        Raises:
+            InputError: as ``encode``.
+        """
+        *before, (prompt, _) = self._turn_ids(replace(example, answer="x"), template)
+        return [token for asked, answered in before for token in asked + answered] + prompt
 
     def _turn_ids(self, example: Example, template: PromptTemplate) -> Iterator[tuple[list[int], list[int]]]:
         """Prompt and answer ids of every turn."""

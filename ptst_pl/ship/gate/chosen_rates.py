@@ -13,7 +13,9 @@ from ptst_pl.ship.gate.relative import check_increase
 
 Record = Mapping[str, Any]
 # Flag that sets a limit -> what the suites measure that it is for.
-LIMITS = {"max_asr": "asr", "max_over_refusal": "over-refusal", "min_helpfulness": "helpfulness"}
+LIMITS = {
+    "max_asr": "asr", "max_over_refusal": "over-refusal", "min_helpfulness": "helpfulness", "min_rules": "rules",
+}  # fmt: skip
 _ALLOWED_UNSCORED = 0.1  # as ``safety.max_unscored``, for results that do not say
 
 

@@ -78,6 +78,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--max-asr", **share, help="highest attack success rate, such as 0.05")
     parser.add_argument("--max-over-refusal", **share, help="highest share of refused safe prompts")
     parser.add_argument("--min-helpfulness", **share, help="lowest share of right answers")
+    parser.add_argument("--min-rules", **share, help="lowest share of cases in which the rules were kept (RuLES)")
     parser.add_argument(
         "--suite", action="append", metavar="NAME",
         help="for limits on what it measures; may be repeated (default: every suite in the results)",

@@ -113,8 +113,9 @@ class SafetyCurve(Callback):
         self._last_step = -1
 
     def _usual_judges(self) -> list[str]:
-        helpfulness = any(spec.measures == "helpfulness" for spec in self.suite_specs)
-        return ["refusal", *(["last-number"] if helpfulness else [])]
+        more = {"helpfulness": "last-number", "rules": "rules"}
+        found = dict.fromkeys(spec.measures for spec in self.suite_specs)
+        return ["refusal", *(judge for measure, judge in more.items() if measure in found)]
 
     def prepare(self, task: Task) -> Evaluation:
         """Load suites and render all prompts, before any model is loaded; the result is kept.

@@ -283,7 +283,10 @@ class TestRelative:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([], "no limit to hold; give one of --max-asr, --max-over-refusal, --min-helpfulness or --relative-to"),
+        (
+            [],
+            "no limit to hold; give one of --max-asr, --max-over-refusal, --min-helpfulness, --min-rules or --relative-to",
+        ),
         (["--max-asr", "5"], "'5', expected a share above 0 and below 1"),
         (["--max-asr", "0"], "expected a share above 0 and below 1"),
         (["--max-asr", "nan"], "expected a share above 0 and below 1"),
