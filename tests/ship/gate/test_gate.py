@@ -285,7 +285,7 @@ class TestRelative:
     [
         (
             [],
-            "no limit to hold; give one of --max-asr, --max-over-refusal, --min-helpfulness, --min-rules or --relative-to",
+            "no limit to hold; give one of --max-asr, --max-over-refusal, --min-helpfulness, --min-rules",
         ),
         (["--max-asr", "5"], "'5', expected a share above 0 and below 1"),
         (["--max-asr", "0"], "expected a share above 0 and below 1"),
