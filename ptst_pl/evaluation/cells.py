@@ -18,7 +18,7 @@ from ptst_pl.suites import PromptSuite
 from ptst_pl.suites.encodings import as_read
 from ptst_pl.templates import PromptTemplate
 from ptst_pl.templates.thoughts import CHANNEL_MARKS, MARKS
-from ptst_pl.tokenization import TemplateTokenizer
+from ptst_pl.tokenization import Example, TemplateTokenizer
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,22 @@ class Cell:
 
 def prepare(encoder: TemplateTokenizer, suite: PromptSuite, template: PromptTemplate, prefix: str = "") -> Cell:
     """Render and tokenise a suite under a template; every answer begins with ``prefix``."""
+    if any(prompt.turns or prompt.system for prompt in suite.prompts):
+        return _with_turns(encoder, suite, template, prefix)
     texts = [encoder.render(template, prompt.text).prompt_text for prompt in suite.prompts]
     begun = [encoder.prefix_ids(template, prompt.text, prefix) for prompt in suite.prompts]
     ids = [encoder.encode_prompt(template, p.text) + own for p, own in zip(suite.prompts, begun, strict=True)]
     return Cell(suite, template, texts, ids, encoder.end_id(template), [len(own) for own in begun])
+
+
+def _with_turns(encoder: TemplateTokenizer, suite: PromptSuite, template: PromptTemplate, prefix: str) -> Cell:
+    """Prompts behind earlier turns, which are given."""
+    if prefix:
+        raise InputError(f"suite {suite.name}: decoding.prefix does not go with earlier turns; take one of them out")
+    rows = [Example(prompt.text, "", turns=prompt.turns, system=prompt.system) for prompt in suite.prompts]
+    ids = [encoder.conversation_ids(row, template) for row in rows]
+    texts = [str(encoder.tokenizer.decode(own)) for own in ids]
+    return Cell(suite, template, texts, ids, encoder.end_id(template), [0] * len(ids))
 
 
 def check_stop_texts(encoder: TemplateTokenizer, decoding: Decoding) -> None:

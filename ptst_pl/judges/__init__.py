@@ -14,6 +14,7 @@ from ptst_pl.judges.bertscore import BertScoreJudge
 from ptst_pl.judges.exact import ExactJudge
 from ptst_pl.judges.exact_match import ExactMatch
 from ptst_pl.judges.human import HumanJudge
+from ptst_pl.judges.innodata import InnodataJudge
 from ptst_pl.judges.keywords import KeywordJudge
 from ptst_pl.judges.last_number import LastNumber
 from ptst_pl.judges.panel import PanelJudge
@@ -33,6 +34,7 @@ __all__ = [
     "ExactJudge",
     "ExactMatch",
     "HumanJudge",
+    "InnodataJudge",
     "Judge",
     "JudgeZooJudge",
     "KeywordJudge",

@@ -26,6 +26,7 @@ KNOWN_JUDGES: dict[str, dict[str, Any]] = {
     "bertscore": {"class_path": "ptst_pl.judges.BertScoreJudge"},
     "keywords-gcg": {"class_path": "ptst_pl.judges.KeywordJudge", "init_args": {"keywords": "gcg"}},
     "keywords-qi": {"class_path": "ptst_pl.judges.KeywordJudge", "init_args": {"keywords": "qi"}},
+    "innodata": {"class_path": "ptst_pl.judges.InnodataJudge"},
     "rules": {"class_path": "ptst_pl.judges.RulesJudge"},
     "rubric": {"class_path": "ptst_pl.judges.RubricJudge"},
     "panel": {"class_path": "ptst_pl.judges.PanelJudge"},

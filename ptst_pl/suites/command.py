@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from ptst_pl import InputError
 from ptst_pl.labs.tiny import stages as tiny
 from ptst_pl.results.arguments import Parser
-from ptst_pl.suites import rules
+from ptst_pl.suites import innodata, rules
 from ptst_pl.suites.known import KNOWN_SUITES, TINY_MEASURES, KnownSuite
 from ptst_pl.suites.load import read_suite
 from ptst_pl.suites.prompts import PromptSuite
@@ -45,6 +45,9 @@ def listing() -> Iterator[str]:
     for name, (kind, half) in rules.SUITES.items():
         cases = str(len(rules.make_cases(kind, half)))
         rows.append((name, cases, "rules", "Apache-2.0", "this project, or your file", "after arXiv 2311.04235"))
+    for name, (repository, gated) in innodata.SUITES.items():
+        access = "your access" if gated else "see the hub"
+        rows.append((name, str(innodata.FIRST), "helpfulness", access, repository, "arXiv 2404.09785"))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

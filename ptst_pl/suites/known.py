@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from ptst_pl.suites.arc import arc_row
 from ptst_pl.suites.chatdoctor import chatdoctor_row
+from ptst_pl.suites.innodata import SUITES as INNODATA
 from ptst_pl.suites.prompts import Measures
 from ptst_pl.suites.rows import Row
 from ptst_pl.suites.rules.cases import SUITES as RULES
@@ -237,4 +238,6 @@ def usual_measures(name: str) -> Measures:
     """What a suite of this name measures, where the config does not say."""
     if name in KNOWN_SUITES:
         return KNOWN_SUITES[name].measures
+    if name in INNODATA:
+        return "helpfulness"
     return "rules" if name in RULES else TINY_MEASURES.get(name, "asr")

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from ptst_pl import InputError, did_you_mean
 from ptst_pl.labs.tiny import stages as tiny
-from ptst_pl.suites import rules
+from ptst_pl.results.records import read_lines
+from ptst_pl.suites import innodata, rules
 from ptst_pl.suites.files import read_file
 from ptst_pl.suites.hub import read_hub
 from ptst_pl.suites.known import KNOWN_SUITES, KnownSuite
+from ptst_pl.suites.overlap_score import best_overlap
 from ptst_pl.suites.own_class import checked_prompts, class_path_of
 from ptst_pl.suites.prompts import Prompt, PromptSuite, content_hash, texts_hash
 from ptst_pl.suites.rows import (
@@ -68,6 +70,8 @@ def read_suite(spec: SuiteSpec) -> PromptSuite:
         return _cut(spec, whole, (), source.licence, source.source or class_path_of(source), class_path_of(source))
     if spec.name in rules.SUITES:
         return _rules(spec)
+    if spec.name in innodata.SUITES:
+        return _innodata(spec)
     known = KNOWN_SUITES.get(spec.name)
     raw, where = _read(spec)
     rows = _of_this_suite(raw.rows, known, spec, where) if known else raw.rows
@@ -91,6 +95,20 @@ def _rules(spec: SuiteSpec) -> PromptSuite:
         "Mu et al. 2023, arXiv 2311.04235" if spec.path else f"this project, after arXiv 2311.04235; {rules.WORDING}"
     )
     return _cut(spec, whole, (), "Apache-2.0", source, spec.path or spec.name)
+
+
+def _innodata(spec: SuiteSpec) -> PromptSuite:
+    """Innodata's sets, from a file or the hub; what a model scores that always says the same is noted."""
+    repository, gated = innodata.SUITES[spec.name]
+    rows = read_lines(Path(spec.path)) if spec.path else read_hub(repository, None, "test")
+    where = spec.path or repository
+    whole = innodata.innodata_prompts(enumerate(rows, 1), where)
+    if not whole:
+        raise InputError(f"suite {spec.name!r}: {where} holds no prompt")
+    answer, mean = innodata.canned(whole, best_overlap)
+    notes = (f"a model that always says {answer[:60]!r} has a score of {mean:.3f} here",)
+    licence = "the hub's terms, behind a form" if gated else "as on the hub"
+    return _cut(spec, whole, notes, licence, f"arXiv 2404.09785, {repository}", where)
 
 
 def _cut(
@@ -117,7 +135,7 @@ def _read(spec: SuiteSpec) -> tuple[RowFile, str]:
     if spec.name in tiny.SUITES:
         return numbered(tiny.suite_rows(spec.name)), spec.name
     if spec.name not in KNOWN_SUITES:
-        names = [*KNOWN_SUITES, *tiny.SUITES, *rules.SUITES]
+        names = [*KNOWN_SUITES, *tiny.SUITES, *rules.SUITES, *innodata.SUITES]
         raise InputError(
             f"unknown suite {spec.name!r}{did_you_mean(spec.name, names)} (known: {', '.join(names)}); "
             "for a file of your own give its path"

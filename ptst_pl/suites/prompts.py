@@ -21,7 +21,8 @@ class Prompt:
 
     ``reference`` is the right answer where helpfulness is measured. ``goal`` is what an attack prompt
     is after, where that is another text than the prompt: judges are shown the goal. ``context`` is what
-    ``text`` begins with, before ``CONTEXT_SEAM``, where the question refers to a text of its own.
+    ``text`` begins with, before ``CONTEXT_SEAM``, where the question refers to a text of its own. ``turns`` are the
+    questions and answers that went before, ``system`` a system prompt of the prompt's own.
     """
 
     id: str
@@ -30,6 +31,8 @@ class Prompt:
     reference: str | None = None
     goal: str = ""
     context: str = ""
+    turns: tuple[tuple[str, str], ...] = ()
+    system: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,16 @@ class PromptSuite:
 
 def content_hash(prompts: Iterable[Prompt]) -> str:
     """SHA-256 of texts, categories and references, in order; names and ids do not count."""
-    rows = [[p.text, p.category] + ([] if p.reference is None else [p.reference]) for p in prompts]
+    rows = [
+        [
+            p.text,
+            p.category,
+            *([] if p.reference is None else [p.reference]),
+            *(map(list, p.turns)),
+            *filter(None, [p.system]),
+        ]
+        for p in prompts
+    ]
     return hashlib.sha256(json.dumps(rows, ensure_ascii=True).encode()).hexdigest()
 
 
