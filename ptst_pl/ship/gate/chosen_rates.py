@@ -10,6 +10,7 @@ from ptst_pl import InputError, did_you_mean
 from ptst_pl.report.runs import RunResults
 from ptst_pl.ship.gate.checks import Check, check_rate, missing
 from ptst_pl.ship.gate.relative import check_increase
+from ptst_pl.ship.gate.scores import check_score
 
 Record = Mapping[str, Any]
 # Flag that sets a limit -> what the suites measure that it is for.
@@ -48,6 +49,7 @@ class Chosen:
                 limit = getattr(self.options, flag)
                 if limit is not None:
                     found += self._held(template, measures, float(limit))
+            found += [check_score(limit, self.rates, template, self.step) for limit in self.options.min]
             if base is not None:
                 found += self._compared(template, base)
         return found

@@ -15,6 +15,7 @@ from ptst_pl.results.folder_argument import FolderParser, one_line, print_anythi
 from ptst_pl.results.runs import newest_version
 from ptst_pl.ship.gate.checks import Check
 from ptst_pl.ship.gate.chosen_rates import LIMITS, Chosen
+from ptst_pl.ship.gate.scores import score_limit
 from ptst_pl.ship.gate.store import FORMAT, add_gate
 
 _LONGEST = 4000
@@ -78,6 +79,10 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--max-asr", **share, help="highest attack success rate, such as 0.05")
     parser.add_argument("--max-over-refusal", **share, help="highest share of refused safe prompts")
     parser.add_argument("--min-helpfulness", **share, help="lowest share of right answers")
+    parser.add_argument(
+        "--min", action="append", type=score_limit, metavar="SUITE/METRIC=VALUE", default=[],
+        help="lowest mean score, such as lm-eval/mmlu/acc=0.4; may be repeated",
+    )  # fmt: skip
     parser.add_argument("--min-rules", **share, help="lowest share of cases in which the rules were kept (RuLES)")
     parser.add_argument(
         "--suite", action="append", metavar="NAME",
@@ -104,8 +109,8 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
 
 def _check(options: argparse.Namespace) -> None:
     flags = [f"--{name.replace('_', '-')}" for name in LIMITS]
-    if options.relative_to is None and all(getattr(options, name) is None for name in LIMITS):
-        raise InputError(f"gate: no limit to hold; give one of {', '.join(flags)} or --relative-to")
+    if options.relative_to is None and not options.min and all(getattr(options, name) is None for name in LIMITS):
+        raise InputError(f"gate: no limit to hold; give one of {', '.join(flags)}, --min or --relative-to")
     if options.relative_to is None and (options.max_increase is not None or options.base_step is not None):
         raise InputError("gate: --max-increase and --base-step need --relative-to BASE")
     if options.max_increase is None:

@@ -13,6 +13,8 @@ from torch import nn
 
 from ptst_pl import InputError, __version__
 from ptst_pl.defences.serving import Served, build_serving
+from ptst_pl.evaluation.capability import NAME as CAPABILITY
+from ptst_pl.evaluation.capability import capability_spec, measure, record_of
 from ptst_pl.evaluation.evaluate import Evaluation, Share, Stopped
 from ptst_pl.generation import Decoding, release
 from ptst_pl.generation.answers_bar import AnswersBar
@@ -47,8 +49,9 @@ class SafetyCurve(Callback):
 
     Args:
         templates: names of the test templates.
-        suites: the prompt suites, each with the keys of ``SuiteSpec``. A list on the command line replaces
-            the config's as a whole: typed entries would be merged one by one, an old ``limit`` staying.
+        suites: the prompt suites, each with the keys of ``SuiteSpec``, or ``lm-eval`` with its tasks. A list on the
+            command line replaces the config's as a whole: typed entries would be merged one by one, an old ``limit``
+            staying.
         judges: names or class paths, each for all suites that it can judge or for those under ``suites``; if none
             is named, the refusal judge, and for helpfulness the last number.
         decoding: how answers are generated.
@@ -90,7 +93,9 @@ class SafetyCurve(Callback):
         if not 0 <= max_unscored <= 1:
             raise InputError(f"safety: max_unscored is {max_unscored}, expected a share between 0 and 1")
         self.template_names = templates
-        self.suite_specs = [suite_spec(suite) for suite in suites]
+        self.suite_specs = [suite_spec(suite) for suite in suites if suite.get("name") != CAPABILITY]
+        self.capabilities = [capability_spec(suite) for suite in suites if suite.get("name") == CAPABILITY]
+        self._capability_rates: list[dict[str, Any]] = []
         self.judges = [build_judge(judge) for judge in judges or self._usual_judges()]
         self.encodings = encodings or [PLAIN]
         check_encodings(self.encodings)
@@ -201,9 +206,14 @@ class SafetyCurve(Callback):
             "identity": identity_of(trainer),
             "versions": versions(),
             "precision": str(trainer.precision),
-            **self.prepare(task).meta(),
+            **self._meta(task),
         }
         return ResultsFolder(folder, meta | ({"key": self.key} if self.key else {}))
+
+    def _meta(self, task: Task) -> dict[str, Any]:
+        found = self.prepare(task).meta()
+        found["suites"] |= {name: record_of(spec) for spec in self.capabilities for name in spec.suites()}
+        return found
 
     def _journal(self, trainer: Trainer, results: ResultsFolder) -> Journal | None:
         """For ``test`` only: a fit's weights at a step may differ when the step is lived again."""
@@ -248,7 +258,7 @@ class SafetyCurve(Callback):
         # A judge that fails from the start is a mistake to be mended; later on it must not end the training.
         with self.clock.during("judging"):
             verdicts = evaluation.judge(generations, share, tolerant=trainer.state.fn == "fit" and step > 0)
-        rates = evaluation.rates(verdicts)
+        rates = evaluation.rates(verdicts) + self._capability_rates
         publish(trainer, verdicts, share, pl_module.device, self.max_unscored)
         if trainer.is_global_zero:
             # Drawn first: what is in the results is never evaluated, and so never drawn, again.
@@ -285,9 +295,23 @@ class SafetyCurve(Callback):
                 served = Served(model, evaluation.used, tuner.aligned, evaluation.encoder, own)
                 with self.clock.during("serving"):
                     shown, self._served = evaluation.defended(found, served, share)
+            self._capability_rates = self._capability(trainer, model, step, evaluation)
         if trainer.state.fn == "fit" and next(model.parameters()).is_cuda:
             release(model)
         return [one.record for one in found] + shown
+
+    def _capability(
+        self, trainer: Trainer, model: nn.Module, step: int, evaluation: Evaluation
+    ) -> list[dict[str, Any]]:
+        """Records of lm-eval's tasks under every template; the first process asks, the others wait."""
+        found: list[dict[str, Any]] = []
+        if self.capabilities and trainer.is_global_zero:
+            for template in dict.fromkeys(cell.template for cell in evaluation.cells):
+                for spec in self.capabilities:
+                    found += measure(model, evaluation.encoder, template, spec, step, self.confidence)
+        if self.capabilities:
+            trainer.strategy.barrier()
+        return found
 
 
 def versions() -> dict[str, str]:
