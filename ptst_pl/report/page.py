@@ -26,6 +26,7 @@ from ptst_pl.report.page_figures import PageFigure, page_figures
 from ptst_pl.report.provenance import decoding, provenance
 from ptst_pl.report.runs import RunResults, undefined
 from ptst_pl.report.safety_prompts import RULE, is_ptst, safety_prompted
+from ptst_pl.results.scope import scope
 from ptst_pl.results.visible_text import visible
 
 
@@ -84,7 +85,7 @@ def _render(report: Report, figures: Sequence[PageFigure], names: Sequence[str],
     return environment.get_template("page").render(
         policy=policy(style, script),
         title="Safety after fine-tuning" if first else f"Safety after fine-tuning: answers, part {number + 1}",
-        headline=headline(report.runs) if first else "",
+        headline=headline(report.runs) if first else "", scope=_scope(report.runs) if first else "",
         subtitle=f"{len(report.runs)} runs: {trained}",
         style=Markup(style), script=Markup(script),
         sections=_sections(shown, figures, paired, agreed, defended is not None), defended=defended,
@@ -99,6 +100,11 @@ def _render(report: Report, figures: Sequence[PageFigure], names: Sequence[str],
         made_by=f"Made by ptst_pl {__version__}: {report.command}",
         numbers=Markup(block(facts)), pack=Markup(pack.data),
     )  # fmt: skip
+
+
+def _scope(runs: Sequence[RunResults]) -> str:
+    suites = {name: record for run in runs for name, record in (run.meta.get("suites") or {}).items()}
+    return scope([record for run in runs for record in run.rates], suites)
 
 
 def _shown(value: Any) -> Any:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ptst_pl.results.scope import scope
 from ptst_pl.ship.export.limits import limits
 from ptst_pl.ship.export.measured_rates import Choice, Measured
 from ptst_pl.ship.export.serving_code import Prompting
@@ -117,7 +118,10 @@ def _why(facts: Facts) -> str:
 def _rates(facts: Facts) -> str:
     if not facts.measured:
         return f"## Measured rates\n\nNot measured at step {facts.step}."
-    return "## Measured rates\n\n" + "\n\n".join("\n".join(_table(one)) for one in facts.measured)
+    tables = ["\n".join(_table(one)) for one in facts.measured]
+    suites = {name: record for one in facts.measured for name, record in (one.meta.get("suites") or {}).items()}
+    said = scope([record for one in facts.measured for record in one.rates], suites)
+    return "\n\n".join(["## Measured rates", *filter(None, [said]), *tables])
 
 
 def _table(measured: Measured) -> Iterator[str]:
