@@ -11,6 +11,8 @@ from ptst_pl.report.edit_curve import edit_figure, edit_tracks, edited
 from ptst_pl.report.figures import plain_text, svg_text
 from ptst_pl.report.inline_svg import inline
 from ptst_pl.report.matrix_panes import MEASURES
+from ptst_pl.report.probe import Seen, probe_figure, probes
+from ptst_pl.report.probe import words as probe_words
 from ptst_pl.report.runs import RunResults
 from ptst_pl.report.serving import Separation, roc_figure, separations
 from ptst_pl.report.tradeoff import tradeoff_figure, tradeoff_pairs
@@ -27,6 +29,10 @@ TRADEOFF = (
 SERVED = (
     "A defence at serving time gives every answer a score, and withholds those below a threshold. The curve goes over "
     "all thresholds; the diagonal tells nothing apart."
+)
+PROBE = (
+    "Hidden states of safe and unsafe prompts at their last token, in one layer: the cosine of the refusal direction "
+    "(difference of means) to the first look, and how far the two kinds lie apart."
 )
 EDITS = (
     "An edit's argument goes from one end to the other, and every value is a tested model. Of interpolation 0 is the "
@@ -55,6 +61,10 @@ def page_figures(runs: Sequence[RunResults]) -> list[PageFigure]:
     edits += [
         PageFigure("edits", "Edits", "Along an edit of weights", EDITS, "Edit and suites", [], list(_edits(runs)))
     ]
+    seen = probes(runs)
+    edits.append(
+        PageFigure("probe", "Inside", "A look inside", PROBE, "Picture", probe_words(seen), list(_probe(seen)))
+    )
     if not trained_rows(runs):
         return [figure for figure in edits if figure.parts]
     curves, tradeoffs = list(_curves(runs)), list(_tradeoffs(runs))
@@ -78,6 +88,16 @@ def _roc(found: Sequence[Separation]) -> Iterator[tuple[str, Any]]:
         with plain_text():
             svg = svg_text(roc_figure(found))
         yield title, _markup(svg, "roc", title)
+
+
+def _probe(found: Sequence[Seen]) -> Iterator[tuple[str, Any]]:
+    if found:
+        with plain_text():
+            svg = svg_text(probe_figure(found))
+        yield (
+            "drift and separation",
+            _markup(svg, "probe", "drift and separation over training; the numbers are in probe.jsonl"),
+        )
 
 
 def _edits(runs: Sequence[RunResults]) -> Iterator[tuple[str, Any]]:

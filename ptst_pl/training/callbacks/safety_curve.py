@@ -32,6 +32,7 @@ from ptst_pl.tasks.base import Task
 from ptst_pl.templates import find_template
 from ptst_pl.training.callbacks.checkpoints import Checkpoints
 from ptst_pl.training.callbacks.folder import run_folder
+from ptst_pl.training.callbacks.probe import Probe
 from ptst_pl.training.callbacks.publishing import publish
 from ptst_pl.training.callbacks.run_identity import identity_of
 from ptst_pl.training.callbacks.tensorboard import Curves
@@ -62,6 +63,7 @@ class SafetyCurve(Callback):
         text_samples: generations per template and suite to show in TensorBoard as text.
         active: False switches the evaluation off.
         defence: a defence at serving time, by name or with arguments beside it: further columns, docs/defences.md.
+        probe: look at the hidden states of so many prompts of each kind, docs/watch.md; None for no look.
         encodings: every suite in each of these as well: ``none`` is plain text, docs/evaluate.md has the others.
         at_start: False leaves out step 0, for runs of a model whose untrained answers another run has.
     """
@@ -81,6 +83,7 @@ class SafetyCurve(Callback):
         at_start: bool = True,
         defence: str | dict[str, Any] | None = None,
         encodings: list[str] | None = None,
+        probe: int | None = None,
     ) -> None:
         super().__init__()
         if every_n_steps is not None and every_n_epochs is not None:
@@ -97,6 +100,10 @@ class SafetyCurve(Callback):
         self.capabilities = [capability_spec(suite) for suite in suites if suite.get("name") == CAPABILITY]
         self._capability_rates: list[dict[str, Any]] = []
         self.judges = [build_judge(judge) for judge in judges or self._usual_judges()]
+        if probe is not None and probe < 2:
+            raise InputError(f"safety: probe is {probe}, expected 2 or more prompts of each kind, or nothing")
+        self.probe, self._probed = probe, list[Any]()
+        self._probe: Probe | None = None
         self.encodings = encodings or [PLAIN]
         check_encodings(self.encodings)
         names = {named(spec.name, way): str(spec.measures) for spec in self.suite_specs for way in self.encodings}
@@ -266,8 +273,11 @@ class SafetyCurve(Callback):
                 where = run_folder(trainer), str(results.meta["train_template"]), step
                 self._curves.draw(*where, rates)
                 self._curves.show(*where, generations, self.text_samples)
+                self._curves.look(*where, self._probed)
             results = self._results(trainer)  # which names the backend, now that it is known
             results.add(generations, verdicts, rates, step, self._served)
+            if self._probe is not None:
+                self._probe.write(self._probed)
         trainer.strategy.barrier()
         if journal is not None:
             journal.close()
@@ -296,6 +306,10 @@ class SafetyCurve(Callback):
                 with self.clock.during("serving"):
                     shown, self._served = evaluation.defended(found, served, share)
             self._capability_rates = self._capability(trainer, model, step, evaluation)
+            if self.probe and trainer.is_global_zero:
+                pad, folder = evaluation.encoder.pad_id, self._results(trainer).path
+                self._probe = Probe(folder, self.probe)
+                self._probed = self._probe.look(model, evaluation.cells, pad, step)
         if trainer.state.fn == "fit" and next(model.parameters()).is_cuda:
             release(model)
         return [one.record for one in found] + shown

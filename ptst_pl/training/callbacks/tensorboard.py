@@ -55,6 +55,22 @@ class Curves:
                     writer.add_scalar(f"{label(name, record['judge'])}/{record['suite']}", record[rate], step)
         self._flush()
 
+    def look(self, run: Path, train: str, step: int, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Add what a probe has seen in every layer.
+
+        Args:
+            run: the run's folder.
+            train: the training template's name.
+            step: optimiser step.
+            lines: of probe.jsonl, of this step.
+        """
+        folders = sub_runs(run, train, dict.fromkeys(str(line["template"]) for line in lines))
+        for line in lines:
+            writer = self._writer(folders[line["template"]])
+            for name in ("drift", "separation", "projection"):
+                writer.add_scalar(f"probe-{name}/layer-{line['layer']}", line[name], step)
+        self._flush()
+
     def show(self, run: Path, train: str, step: int, generations: Sequence[Generation], per_cell: int) -> None:
         """Add the first ``per_cell`` answers of every test template and suite as text.
 
