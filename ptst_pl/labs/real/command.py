@@ -19,6 +19,8 @@ from ptst_pl.results.runs import versions
 from ptst_pl.results.shipped import shipped
 
 BOTH_WAYS = ["chat:vanilla", "chat:llama"]
+# Minutes on two quiet cores (docs/real.md): to align, to train once, to answer and judge under one template.
+ALIGNING, TRAINING, ANSWERING = 20.0, 2.0, 1.3
 ADAPTER = "checkpoints/real-aligned"
 
 
@@ -30,11 +32,12 @@ def main(argv: Sequence[str]) -> None:
     """
     options = _options(argv[1:])
     data, runs = options.data.resolve(), options.runs.resolve()
-    say("1 of 5: the model")
+    left = Left(options)
+    say(f"1 of 5: the model{left.now()}")
     model = options.model or str(fetch(runs))
-    say("2 of 5: its alignment")
+    say(f"2 of 5: its alignment{left.now()}")
     adapter = _aligned(options, model, data, runs)
-    say("3 of 5: what the aligned model answers")
+    say(f"3 of 5: what the aligned model answers{left.now(aligned=True)}")
     write_results_prompts(data, runs)
     suites = [
         {"name": "directharm4", "path": f"{data}/directharm4/directHarm4.csv", "limit": 200},
@@ -50,12 +53,29 @@ def main(argv: Sequence[str]) -> None:
     ]  # fmt: skip
     aligned = runs / "aligned"
     run("test", "--config", "real/gsm8k", "--name", "aligned", "--results", str(aligned), *same, quiet=True)
-    say(f"4 of 5: fine-tuning on GSM8K, {len(options.train) * len(options.seeds)} times")
+    say(f"4 of 5: fine-tuning on GSM8K, {left.fits} times{left.now(aligned=True, tested=True)}")
     over = {"data.template": options.train, "seed_everything": options.seeds}
     _sweep("gsm8k", over, "--safety.at_start", "false", *same)
     say("5 of 5: the report")
     show([str(aligned), str(runs / "gsm8k")], runs / "real.png", runs / "report")
     print("(the page holds the model's answers: it is for your own disk)", flush=True)
+
+
+class Left:
+    """How long the rest of the command takes, as far as nothing of it is done yet."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.fits = len(options.train) * len(options.seeds)
+        self._templates = len(options.test or BOTH_WAYS)
+        self._aligning = ALIGNING if options.align else 0.0
+
+    def now(self, aligned: bool = False, tested: bool = False) -> str:
+        """In words, to be put behind a stage's name."""
+        answering = self._templates * ANSWERING
+        minutes = self.fits * (TRAINING + answering)
+        minutes += 0.0 if tested else answering
+        minutes += 0.0 if aligned else self._aligning
+        return f" (about {minutes:.0f} minutes left on two quiet cores, less what is done already)"
 
 
 def _options(argv: Sequence[str]) -> argparse.Namespace:
