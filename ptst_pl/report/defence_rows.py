@@ -57,23 +57,28 @@ class View:
 
 
 def views(runs: Sequence[RunResults]) -> dict[str, list[View]]:
-    """Row -> its views, each trained model once; rows in the order given."""
+    """Row -> its views; rows in the order given."""
     found = [view for run in runs for view in _of(run)]
     labels = defence_labels([view.defence for view in found])
     rows: dict[str, list[View]] = {}
-    seen: set[tuple[str, str]] = set()
     for view, label in zip(found, labels, strict=True):
-        row = _row(label, view.run)
-        key = view.run.model_key or str(view.run.path)
-        if (row, key) not in seen:  # tests of one model behind two defences both have its bare answers
-            seen.add((row, key))
-            rows.setdefault(row, []).append(view)
+        rows.setdefault(_row(label, view.run), []).append(view)
     return rows
 
 
+def with_cell(views: Sequence[View], test: str, suite: str, judge: str) -> list[View]:
+    """Those that have the cell, each model once: tests of one model behind two defences both have its bare answers."""
+    found: dict[str, View] = {}
+    for view in views:
+        if view.record(test, suite, judge) is not None:
+            found.setdefault(view.run.model_key or str(view.run.path), view)
+    return list(found.values())
+
+
 def rate_of(views: Sequence[View], test: str, suite: str, judge: str, field: str) -> CellRate | None:
-    """Mean over the views that have the cell; None where one of them is undefined."""
-    records = [record for view in views if (record := view.record(test, suite, judge)) is not None]
+    """Mean over the models that have the cell; None where one of them is undefined."""
+    own = with_cell(views, test, suite, judge)
+    records = [record for view in own if (record := view.record(test, suite, judge)) is not None]
     return cell_rate(records, field) if records and all(r["rate"] is not None for r in records) else None
 
 

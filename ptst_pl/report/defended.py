@@ -10,7 +10,7 @@ from statistics import mean
 from typing import Any
 
 from ptst_pl.report.configs import NO_DEFENCE
-from ptst_pl.report.defence_rows import View, base_template, rate_of, undefended, views
+from ptst_pl.report.defence_rows import View, base_template, rate_of, undefended, views, with_cell
 from ptst_pl.report.paired import pair
 from ptst_pl.report.runs import CellRate, RunResults
 from ptst_pl.report.safety_prompts import is_ptst, safety_prompted
@@ -135,7 +135,13 @@ class DefenceTable:
         usual = undefended(row)
         if row == usual or usual not in self._by_row or measure == BROKEN:
             return None
-        sides = [[view.outcomes(way.test, suite, judge) for view in self._trained(name, way)] for name in (row, usual)]
+        sides = [
+            [
+                view.outcomes(way.test, suite, judge)
+                for view in with_cell(self._trained(name, way), way.test, suite, judge)
+            ]
+            for name in (row, usual)
+        ]
         found = pair(*sides) if all(sides) else None
         return None if found is None else (found.difference, found.p_value)
 

@@ -66,7 +66,9 @@ def _plainly_valid(value: Any, kind: Kind) -> bool:
             types, words, least = rules[name]
             if type(item) not in types or (words is not None and item not in words):
                 return False
-            if (least is not None and item < least) or (type(item) is float and not isfinite(item)):
+            if least is not None and item is not None and item < least:
+                return False
+            if type(item) is float and not isfinite(item):
                 return False
     return True
 

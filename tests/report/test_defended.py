@@ -7,12 +7,15 @@ import json
 import pytest
 from page_runs import page
 
+from ptst_pl import InputError
 from ptst_pl.cli import main
 from ptst_pl.report.configs import defence_labels
 from ptst_pl.report.defence_rows import base_template
 from ptst_pl.report.defended import DefenceTable
 from ptst_pl.report.defended_table import defence_tables
 from ptst_pl.report.discover import find_runs
+from ptst_pl.report.runs import RunResults
+from ptst_pl.report.schema_check import check
 
 LISA = {"name": "lisa", "rho": 0.5}
 TEST = "chat:llama"
@@ -101,3 +104,58 @@ def test_labels_tell_defences_of_one_name_apart():
 )
 def test_what_is_served_without_what_a_defence_adds(served, base):
     assert base_template(served) == base
+
+
+def served_behind(folder, name, model, templates):
+    """A test of a trained model behind a serving defence: its bare answers once more, and the defended ones."""
+    counts = {(test, 8): 30 for test in templates} | {(f"{name}:{test}", 8): 5 for test in templates}
+    run = page(folder / f"{name}-{len(templates)}", TEST, 1, counts, n=48)
+    stored = json.loads((run / "safety/results.json").read_text())
+    stored["serving_defence"] = {"name": name, "threshold": 0.5}
+    (run / "safety/results.json").write_text(json.dumps(stored))
+    return run
+
+
+def test_serving_defences_are_rows_and_a_model_counts_once_per_cell(tmp_path, monkeypatch):
+    """Two tests of one model: its bare cell is one run's, not two; a template of one of them alone is not lost."""
+    both = [
+        served_behind(tmp_path, "parden", "m", [TEST, "chat:vanilla"]),
+        served_behind(tmp_path, "safenudge", "m", [TEST]),
+    ]
+    runs = find_runs(both).runs
+    monkeypatch.setattr(RunResults, "model_key", property(lambda run: "one model"))
+    table = DefenceTable(runs)
+    assert table.any
+    assert set(table.rows) == {"none", "parden", "safenudge"}
+    column = next(c for c in table.columns if c == ("asr", "hats", "exact"))
+    cells = {(row, way.test): cell.rate for (row, way, c), cell in table.cells.items() if c == column}
+    assert cells["none", TEST].seeds == 1
+    assert cells["none", TEST].mean == pytest.approx(30 / 48)
+    assert cells["parden", TEST].mean == cells["safenudge", TEST].mean == pytest.approx(5 / 48)
+    assert set(table.costs()) == {"none"}
+
+
+def test_edited_models_are_rows_under_the_template_of_their_run(tmp_path):
+    made = []
+    for seed in (1, 2):
+        run = page(tmp_path / f"edited-{seed}", "chat:vanilla", seed, {(TEST, 0): 3 + seed}, n=48)
+        stored = json.loads((run / "safety/results.json").read_text())
+        record = {"edit": "interpolate", "alpha": 0.5, "train_template": TEST, "made_of": {"run": f"r{seed}"}}
+        stored.setdefault("identity", {})["base"] = {"name": f"e{seed}", "weights": f"w{seed}", "edit": record}
+        (run / "safety/results.json").write_text(json.dumps(stored))
+        made.append(run)
+    table = DefenceTable(find_runs([*made, *seeds(tmp_path, "plain", 38)]).runs)
+    assert set(table.rows) == {"none", "edit interpolate"}
+    found = [
+        c.rate
+        for (row, way, col), c in table.cells.items()
+        if row == "edit interpolate" and col == ("asr", "hats", "exact")
+    ]
+    assert [(rate.seeds, rate.mean) for rate in found] == [(2, pytest.approx(4.5 / 48))]
+
+
+def test_lines_of_what_a_serving_defence_did_may_say_nothing_of_a_place():
+    line = {"suite": "s", "prompt_id": "1", "template": "t", "step": 0, "defence": "safenudge", "flagged": False}
+    check(line | {"at": None, "tokens": 0, "score": None}, "served", "here")
+    with pytest.raises(InputError):
+        check(line | {"at": 0}, "served", "here")
