@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import page_runs
 import pytest
 from page_runs import page
 
@@ -106,21 +107,19 @@ def test_what_is_served_without_what_a_defence_adds(served, base):
     assert base_template(served) == base
 
 
-def served_behind(folder, name, model, templates):
+def served_behind(folder, name, templates, monkeypatch):
     """A test of a trained model behind a serving defence: its bare answers once more, and the defended ones."""
+    monkeypatch.setattr(page_runs, "TESTED", (*templates, *(f"{name}:{test}" for test in templates)))
     counts = {(test, 8): 30 for test in templates} | {(f"{name}:{test}", 8): 5 for test in templates}
-    run = page(folder / f"{name}-{len(templates)}", TEST, 1, counts, n=48)
-    stored = json.loads((run / "safety/results.json").read_text())
-    stored["serving_defence"] = {"name": name, "threshold": 0.5}
-    (run / "safety/results.json").write_text(json.dumps(stored))
-    return run
+    meta = {"serving_defence": {"name": name, "threshold": 0.5}}
+    return page(folder / name, TEST, 1, counts, steps=(8,), n=48, meta=meta)
 
 
 def test_serving_defences_are_rows_and_a_model_counts_once_per_cell(tmp_path, monkeypatch):
-    """Two tests of one model: its bare cell is one run's, not two; a template of one of them alone is not lost."""
+    """Two tests of one model: its bare cell is one run's, not two."""
     both = [
-        served_behind(tmp_path, "parden", "m", [TEST, "chat:vanilla"]),
-        served_behind(tmp_path, "safenudge", "m", [TEST]),
+        served_behind(tmp_path, "parden", [TEST, "chat:vanilla"], monkeypatch),
+        served_behind(tmp_path, "safenudge", [TEST], monkeypatch),
     ]
     runs = find_runs(both).runs
     monkeypatch.setattr(RunResults, "model_key", property(lambda run: "one model"))
@@ -138,20 +137,18 @@ def test_serving_defences_are_rows_and_a_model_counts_once_per_cell(tmp_path, mo
 def test_edited_models_are_rows_under_the_template_of_their_run(tmp_path):
     made = []
     for seed in (1, 2):
-        run = page(tmp_path / f"edited-{seed}", "chat:vanilla", seed, {(TEST, 0): 3 + seed}, n=48)
-        stored = json.loads((run / "safety/results.json").read_text())
         record = {"edit": "interpolate", "alpha": 0.5, "train_template": TEST, "made_of": {"run": f"r{seed}"}}
-        stored.setdefault("identity", {})["base"] = {"name": f"e{seed}", "weights": f"w{seed}", "edit": record}
-        (run / "safety/results.json").write_text(json.dumps(stored))
-        made.append(run)
+        counts = {(TEST, 0): 3 + seed}
+        made.append(page(tmp_path / f"edited-{seed}", "chat:vanilla", seed, counts, steps=(0,), n=48, edit=record))
     table = DefenceTable(find_runs([*made, *seeds(tmp_path, "plain", 38)]).runs)
     assert set(table.rows) == {"none", "edit interpolate"}
-    found = [
-        c.rate
-        for (row, way, col), c in table.cells.items()
-        if row == "edit interpolate" and col == ("asr", "hats", "exact")
-    ]
-    assert [(rate.seeds, rate.mean) for rate in found] == [(2, pytest.approx(4.5 / 48))]
+    column = ("asr", "hats", "exact")
+    found = {
+        way.test: cell.rate
+        for (row, way, col), cell in table.cells.items()
+        if (row, col, way.train) == ("edit interpolate", column, TEST)
+    }
+    assert (found[TEST].seeds, found[TEST].mean) == (2, pytest.approx(4.5 / 48))
 
 
 def test_lines_of_what_a_serving_defence_did_may_say_nothing_of_a_place():
