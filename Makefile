@@ -42,7 +42,7 @@ tiny-seeds: install  ## the demo's two runs with three seeds each: mean and inte
 	done; done
 	@$(PTST) report $(foreach s,$(SEEDS),checkpoints/tiny-seed-$(s)-vanilla checkpoints/tiny-seed-$(s)-llama)
 
-defences: install  ## every defence beside PTST on the tiny lab, three seeds: a table and a page, under an hour
+defences: install  ## every defence beside PTST on the tiny lab, three seeds: a table and a page, about an hour
 	@$(PTST) defences run --seeds $(SEEDS)
 
 tiny-model: install  ## make the bundled model again, from nothing, and check it
