@@ -16,8 +16,7 @@ from ptst_pl.training.lints.templates import lint_chat_format, lint_testing, lin
 
 SAFE = {
     "chat:llama", "chat:llama-short", "chat:self-reminder", "chat:icd", "chatdoctor:llama", "openorca:llama",
-    "gpt:llama", "gpt:llama-short",
-}  # fmt: skip
+    "gpt:llama", "gpt:llama-short", "rules:system-llama", "rules:user-llama"}  # fmt: skip
 
 
 def templates(*names: str) -> list[PromptTemplate]:
