@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ptst_pl.model.network import batch_nll, evaluating, last_hidden
+from ptst_pl.model.sharding import in_root
 from ptst_pl.model.sharding.blocks import decoder_blocks
 from ptst_pl.tokenization import IGNORED, Encoded
 from ptst_pl.tokenization.batches import PadRight
@@ -18,7 +19,7 @@ def last_token_states(model: nn.Module, prompts: Sequence[Sequence[int]], pad_id
     """(N, layers, H) float32 on the CPU: every block's output at the last token of each prompt.
 
     Args:
-        model: in any mode, which it keeps; not sharded.
+        model: in any mode, which it keeps; whole, or gathered.
         prompts: N lists of token ids.
         pad_id: to pad with, on the right, where no token before it sees it.
         batch_size: prompts at once.
@@ -39,7 +40,7 @@ def last_token_states(model: nn.Module, prompts: Sequence[Sequence[int]], pad_id
                 found.append([])
                 lasts[:] = [len(ids) - 1 for ids in part]
                 rows = [Encoded(list(ids), [IGNORED] * len(ids), len(ids)) for ids in part]
-                batch_nll(model, PadRight(pad_id)(list(enumerate(rows))).to(device))
+                in_root(batch_nll, model, PadRight(pad_id)(list(enumerate(rows))).to(device))
     finally:
         for hook in hooks:
             hook.remove()
@@ -52,7 +53,7 @@ def answer_states(
     """For each of N rows, (length - start, H) float32 on the CPU: what the head reads at every token from ``start`` on.
 
     Args:
-        model: in any mode, which it keeps; not sharded.
+        model: in any mode, which it keeps; whole, or gathered.
         rows: N lists of token ids, prompts with their answers.
         starts: N places of the first token that is asked for.
         pad_id: to pad with, on the right, where no token before it sees it.
@@ -65,7 +66,8 @@ def answer_states(
         for begin in range(0, len(order), batch_size):
             part = order[begin : begin + batch_size]
             encoded = [Encoded(list(rows[n]), [IGNORED] * len(rows[n]), len(rows[n])) for n in part]
-            hidden = last_hidden(model, PadRight(pad_id)(list(enumerate(encoded))).to(device)).float().cpu()
+            batch = PadRight(pad_id)(list(enumerate(encoded))).to(device)
+            hidden = in_root(last_hidden, model, batch).float().cpu()
             for place, number in enumerate(part):
                 found[number] = hidden[place, starts[number] : len(rows[number])].clone()
     return [found[number] for number in range(len(rows))]
