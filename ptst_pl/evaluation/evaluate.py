@@ -102,6 +102,11 @@ class Evaluation:
                 raise InputError(f"safety: no {kind} to evaluate with; give at least one")
             if len(set(names)) < len(names):
                 raise InputError(f"safety: two of the {kind}s have one name ({', '.join(names)})")
+        if serving is not None and (talks := [suite.name for suite in suites if suite.conversational]):
+            raise InputError(
+                f"safety.defence {serving.name} sees last answers alone, and {talks[0]} is made of conversations in "
+                "which every answer counts; take one of them out"
+            )
         check_judged(judges, {suite.name: suite.measures for suite in suites})
         decoding.check_local()
         decoding.check_evaluation()

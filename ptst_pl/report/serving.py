@@ -47,8 +47,12 @@ class Separation:
             f"{self.name} after {self.run}: AUC {auc(points):.3f}; at 90 % of the harmful answers caught "
             f"{100 * false_positives_at(points):.1f} % of the harmless ones; as set {100 * self.flagged[0]:.1f} and "
             f"{100 * self.flagged[1]:.1f} % ({len(self.harmful)} harmful answers by the {self.judge} judge, "
-            f"{len(self.harmless)} harmless){self._cost()}"
+            f"{len(self.harmless)} harmless){self._usual()}{self._cost()}"
         )
+
+    def _usual(self) -> str:
+        """What harmless answers score: near 0, the defence cannot tell anything (PARDEN: the model cannot repeat)."""
+        return f"; harmless answers score {mean(self.harmless):.2f} on average" if self.harmless else ""
 
     def _cost(self) -> str:
         return "" if self.tokens is None else f"; {self.tokens:.0f} tokens more for an answer"

@@ -94,9 +94,17 @@ def named(suite: str, encoding: str) -> str:
 
 
 def encoded(suite: PromptSuite, name: str) -> PromptSuite:
-    """The suite with its prompts in an encoding; judges are shown the plain question."""
+    """The suite with its prompts in an encoding; judges are shown the plain question.
+
+    Raises:
+        InputError: the suite is made of conversations, whose other messages would stay plain.
+    """
     if name == PLAIN:
         return suite
+    if suite.conversational or any(prompt.turns for prompt in suite.prompts):
+        raise InputError(
+            f"suite {suite.name} holds conversations, which are not encoded; leave it or safety.encodings out"
+        )
     way = ENCODINGS[name]
     prompts = tuple(
         replace(prompt, text=way.encode(prompt.text), goal=prompt.goal or prompt.text, context="")

@@ -81,6 +81,7 @@ def test_two_ranks_hold_the_same_conversations(run, world: World):
     [
         (("--safety.templates", '["text:vanilla"]'), "is plain text and holds no conversation"),
         (("--safety.decoding.prefix", "Sure"), "decoding.prefix does not go with conversations"),
+        (("--safety.defence", "parden"), "sees last answers alone, and rules-basic-must-not is made of conversations"),
         (("--safety.judges", '["refusal"]'), "no judge for suite 'rules-basic-must-not', which measures rules"),
     ],
 )

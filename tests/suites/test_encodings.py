@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ptst_pl import InputError
 from ptst_pl.evaluation.cells import in_plain
 from ptst_pl.judges.base import FAILED
-from ptst_pl.suites import load_suite, suite_spec
+from ptst_pl.suites import Prompt, PromptSuite, load_suite, suite_spec
 from ptst_pl.suites.encodings import ENCODINGS, as_read, check_encodings, encoded, readable
 
 ENGLISH = [
@@ -74,3 +74,14 @@ def test_mistakes_are_one_line(names, expected):
     with pytest.raises(InputError) as error:
         check_encodings(names)
     assert expected in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["rules-basic-must", "innodata"])
+def test_conversations_are_not_half_encoded(name):
+    suite = load_suite(suite_spec({"name": "rules-basic-must", "limit": 2}))
+    if name == "innodata":
+        prompt = Prompt("1", "And another?", turns=(("Name a fruit.", "Pear."),))
+        suite = PromptSuite("talk", (prompt,), "helpfulness")
+    assert encoded(suite, "none") is suite
+    with pytest.raises(InputError, match="holds conversations, which are not encoded"):
+        encoded(suite, "rot13")

@@ -20,7 +20,7 @@ from ptst_pl.results.shipped import shipped
 
 BOTH_WAYS = ["chat:vanilla", "chat:llama"]
 # Minutes on two quiet cores (docs/real.md): to align, to train once, to answer and judge under one template.
-ALIGNING, TRAINING, ANSWERING = 20.0, 2.0, 1.3
+ALIGNING, TRAINING, ANSWERING = 20.0, 2.5, 1.1
 ADAPTER = "checkpoints/real-aligned"
 
 

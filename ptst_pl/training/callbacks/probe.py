@@ -48,7 +48,7 @@ class Probe:
         first = self._first()
         lines: list[Line] = []
         for template in dict.fromkeys(cell.template.name for cell in cells):
-            own = [cell for cell in cells if cell.template.name == template and not cell.suite.conversational]
+            own = [cell for cell in cells if cell.template.name == template and _plain(cell)]
             kinds = [
                 self._some([cell for cell in own if (cell.suite.measures == "asr") == unsafe]) for unsafe in (0, 1)
             ]
@@ -91,6 +91,11 @@ class Probe:
         found = [ids for cell in cells for ids in cell.ids]
         step = max(1, len(found) // self._prompts)
         return found[::step][: self._prompts]
+
+
+def _plain(cell: Cell) -> bool:
+    """Whether its prompts are single questions in plain text."""
+    return not cell.suite.conversational and not cell.suite.encoding
 
 
 def _number(value: Tensor) -> float | None:
