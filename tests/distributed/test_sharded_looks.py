@@ -30,12 +30,7 @@ def test_sharded_and_plain_runs_have_the_same_lines(world: World, what, tmp_path
         "probe": ("--safety.probe", "4"),
         "safenudge": ("--safety.defence", nudger(tmp_path)),
         "parden": ("--safety.defence", '{"name": "parden", "max_new_tokens": 8}'),
-        "rules": (
-            "--safety.suites",
-            '[{"name": "rules-basic-must", "limit": 6}]',
-            "--safety.templates",
-            '["rules:user"]',
-        ),
+        "rules": ("--safety.suites", rules, "--safety.templates", '["rules:user"]'),
     }[what]
     sizes = ("--data.init_args.batch_size", "4"), ("--data.init_args.batch_size", "2")
     plain = world.fit(f"plain-{what}", *own, *more, *sizes[0])
