@@ -44,7 +44,8 @@ class Stubbed:
 
     def pids(self) -> list[int]:
         """Of the fits that run now."""
-        return [int((p.parent / "attempts").read_text().split()[-2]) for p in self.folder.glob("*/active")]
+        lines = [(p.parent / "attempts").read_text().split() for p in self.folder.glob("*/active")]
+        return [int(words[-2]) for words in lines if words]  # without words: it is about to write them
 
     def clashes(self) -> list[Path]:
         """Run folders in which two fits were at once."""
