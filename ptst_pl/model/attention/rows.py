@@ -16,10 +16,11 @@ from transformers import AttentionInterface
 
 from ptst_pl.model.attention.kernels import in_one_call, usable_kernel
 from ptst_pl.model.attention.segments import by_segment
-from ptst_pl.tokenization.batches.layout import RowLayout, Segment, lay_out
+from ptst_pl.tokenization.batches.layout import RowLayout, Segment
 
 NAME = "ptst_rows"
 Padded = Literal["padded"]
+_NONE = torch.empty(0, dtype=torch.int32)  # the ends of rows that no kernel asks for
 
 
 def row_attention(
@@ -58,18 +59,27 @@ def row_attention(
     """
     if rows is None:
         raise RuntimeError("the model does not hand the rows' layout to its attention")
-    if rows == "padded":
-        # Padding on the right needs no mask: no token looks behind itself. (And asking for one waits for the GPU.)
-        rows = lay_out([Segment(0, query.shape[2])])
-    window = _needed(sliding_window, rows)
-    kernel = usable_kernel(query.device, query.dtype)
-    if kernel != "sdpa" and len(query) == 1 and window is None and softcap is None and not dropout:
-        return in_one_call(kernel, query, key, value, scaling, rows), None
-    parts = by_segment(query, key, value, rows, scaling, window, softcap, dropout)
+    # Padding on the right needs no mask: no token looks behind itself. (And asking for one waits for the GPU.)
+    layout = RowLayout((Segment(0, query.shape[2]),), _NONE, _NONE) if rows == "padded" else rows
+    window = _needed(sliding_window, layout)
+    query, key, value = _autocast(query, key, value)
+    kernel = "sdpa" if rows == "padded" else usable_kernel(query.device, query.dtype)
+    if kernel != "sdpa" and window is None and softcap is None and not dropout:
+        return in_one_call(kernel, query, key, value, scaling, layout), None
+    parts = by_segment(query, key, value, layout, scaling, window, softcap, dropout)
     return torch.cat(parts, 2).transpose(1, 2), None
 
 
 AttentionInterface.register(NAME, row_attention)  # type: ignore[no-untyped-call]
+
+
+def _autocast(*parts: Tensor) -> list[Tensor]:
+    """In autocast's type: rotated by float32 angles, queries and keys are float32, which no fast kernel takes."""
+    device = parts[0].device.type
+    if not torch.is_autocast_enabled(device):
+        return list(parts)
+    kind = torch.get_autocast_dtype(device)
+    return [part.to(kind) for part in parts]
 
 
 def _needed(window: int | None, rows: RowLayout) -> int | None:
