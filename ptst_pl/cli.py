@@ -45,6 +45,7 @@ COMMANDS = {
         "the classifier of the serving defence safenudge, from a run's answers",
     ),
     "tiny": ("ptst_pl.labs.tiny.command", "the tiny lab: its untrained model, its bundled form, sample rows"),
+    "pcfg": ("ptst_pl.labs.pcfg.command", "the testbed of grammars: exact harm, three objectives, a look inside"),
     "real": ("ptst_pl.labs.real.command", "both ways on a real language model of 135 M parameters"),
     "defences": ("ptst_pl.defences.command", "list the defences; run them all on the tiny lab; find safety layers"),
     "templates": ("ptst_pl.templates.command", "list the prompt templates"),

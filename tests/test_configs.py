@@ -56,7 +56,9 @@ def fit(config: Path, rows: Path, *more: str) -> None:
         other = rows.with_name("other.jsonl")
         other.write_text("".join(json.dumps(row) + "\n" for row in OTHER_ROWS[own["data"]["class_path"]]))
         files = ["--data.train_file", str(other), "--data.train_limit", "20", "--data.held_out_count", "9"]
-    few = {"Tiny": ["--data.count", "16"], "Mixture": ["--data.train_limit", "16", "--data.held_out_limit", "8"]}
+    few = {name: ["--data.count", "16"] for name in ("Tiny", "Pcfg")} | {
+        "Mixture": ["--data.train_limit", "16", "--data.held_out_limit", "8"]
+    }
     small += few.get(own["data"]["class_path"], files)
     assert own["trainer"]["gradient_clip_val"] > 0, "every config clips"
     with warnings.catch_warnings():

@@ -13,6 +13,7 @@ from ptst_pl.judges.base import Judge
 from ptst_pl.judges.bertscore import BertScoreJudge
 from ptst_pl.judges.exact import ExactJudge
 from ptst_pl.judges.exact_match import ExactMatch
+from ptst_pl.judges.exact_words import ExactWords
 from ptst_pl.judges.human import HumanJudge
 from ptst_pl.judges.innodata import InnodataJudge
 from ptst_pl.judges.keywords import KeywordJudge
@@ -33,6 +34,7 @@ __all__ = [
     "ClassifierJudge",
     "ExactJudge",
     "ExactMatch",
+    "ExactWords",
     "HumanJudge",
     "InnodataJudge",
     "Judge",

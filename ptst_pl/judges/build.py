@@ -17,6 +17,7 @@ KNOWN_JUDGES: dict[str, dict[str, Any]] = {
     "refusal": {"class_path": "ptst_pl.judges.RefusalJudge"},
     "refusal-anywhere": {"class_path": "ptst_pl.judges.RefusalJudge", "init_args": {"mode": "anywhere"}},
     "exact": {"class_path": "ptst_pl.judges.ExactJudge"},
+    "exact-words": {"class_path": "ptst_pl.judges.ExactWords"},
     "exact-match": {"class_path": "ptst_pl.judges.ExactMatch"},
     "last-number": {"class_path": "ptst_pl.judges.LastNumber"},
     "last-number-signed": {"class_path": "ptst_pl.judges.LastNumber", "init_args": {"rule": "signed"}},

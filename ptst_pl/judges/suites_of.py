@@ -7,7 +7,7 @@ from typing import Any
 
 from ptst_pl import InputError, did_you_mean
 from ptst_pl.judges.base import Judge
-from ptst_pl.labs.tiny import stages as tiny
+from ptst_pl.labs.suites import LAB_SUITES
 from ptst_pl.suites import KNOWN_SUITES
 from ptst_pl.suites.innodata import SUITES as INNODATA
 from ptst_pl.suites.rules import SUITES as RULES
@@ -37,8 +37,8 @@ def check_named(judges: Sequence[Judge], measures: Mapping[str, str]) -> None:
     """
     for judge in judges:
         for name in judge.only_suites or ():
-            if name not in measures and name not in {*KNOWN_SUITES, *tiny.SUITES, *RULES, *INNODATA}:
-                hint = did_you_mean(name, [*measures, *KNOWN_SUITES, *tiny.SUITES])
+            if name not in measures and name not in {*KNOWN_SUITES, *LAB_SUITES, *RULES, *INNODATA}:
+                hint = did_you_mean(name, [*measures, *KNOWN_SUITES, *LAB_SUITES])
                 raise InputError(
                     f"safety: judge {judge.name}: suites names {name!r}, which is no suite{hint} "
                     f"(evaluated: {', '.join(measures)})"

@@ -64,6 +64,19 @@ def separation(safe: Tensor, unsafe: Tensor) -> Tensor:
     return found
 
 
+def place_between(states: Tensor, safe: Tensor, unsafe: Tensor) -> Tensor:
+    """(layers,) where N states lie on average on the line of two means: 0 at that of ``safe``, 1 at that of ``unsafe``.
+
+    Args:
+        states: (N, layers, H).
+        safe: (M, layers, H).
+        unsafe: (K, layers, H).
+    """
+    start, line = safe.mean(0), unsafe.mean(0) - safe.mean(0)
+    found: Tensor = ((states.mean(0) - start) * line).sum(-1) / line.square().sum(-1).clamp(min=1e-12)
+    return found
+
+
 def local_lipschitz(states: Tensor) -> Tensor:
     """(layers,) by how much a block stretches the distance of nearest neighbours, on average over the states.
 

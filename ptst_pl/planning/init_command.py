@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ptst_pl import InputError, did_you_mean
-from ptst_pl.labs.tiny.stages import SUITES as TINY_SUITES
+from ptst_pl.labs.suites import LAB_SUITES
 from ptst_pl.results.arguments import Parser
 from ptst_pl.results.records import write_text
 from ptst_pl.suites.known import KNOWN_SUITES
@@ -153,7 +153,7 @@ def _suite(given: str) -> str:
         name = "".join(c if c.isalnum() or c in "-_" else "-" for c in Path(given).stem)
         load_suite(SuiteSpec(name=name, path=given, limit=100))  # a file that is none ends here
         return f"{{name: {name}, path: {_quoted(given)}, limit: 100}}"
-    known = (*KNOWN_SUITES, *TINY_SUITES)
+    known = (*KNOWN_SUITES, *LAB_SUITES)
     if given not in known:
         hint = did_you_mean(given, known)
         raise InputError(f"init: --suite {given}: no such file, and no known suite{hint}; see python -m ptst_pl suites")

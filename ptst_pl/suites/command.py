@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from ptst_pl import InputError
-from ptst_pl.labs.tiny import stages as tiny
+from ptst_pl.labs.suites import LAB_SUITES, lab_of, lab_rows
 from ptst_pl.results.arguments import Parser
 from ptst_pl.suites import innodata, rules
-from ptst_pl.suites.known import KNOWN_SUITES, TINY_MEASURES, KnownSuite
+from ptst_pl.suites.known import KNOWN_SUITES, KnownSuite
 from ptst_pl.suites.load import read_suite
 from ptst_pl.suites.prompts import PromptSuite
 from ptst_pl.suites.spec import suite_spec
@@ -39,9 +39,8 @@ def listing() -> Iterator[str]:
     """The known suites as a table, one line each, and what is missing from it."""
     rows = [("name", "prompts", "measures", "licence", "from", "source")]
     rows += [(name, str(k.size), k.measures, k.licence, _origin(k), k.source) for name, k in KNOWN_SUITES.items()]
-    for name in tiny.SUITES:
-        size, measures = len(tiny.suite_rows(name)), TINY_MEASURES.get(name, "asr")
-        rows.append((name, str(size), measures, "Apache-2.0", "the tiny lab", "this project"))
+    for name, measures in LAB_SUITES.items():
+        rows.append((name, str(len(lab_rows(name))), measures, "Apache-2.0", lab_of(name), "this project"))
     for name, (kind, half) in rules.SUITES.items():
         cases = str(len(rules.make_cases(kind, half)))
         rows.append((name, cases, "rules", "Apache-2.0", "this project, or your file", "after arXiv 2311.04235"))

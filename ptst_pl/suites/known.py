@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from ptst_pl.labs.suites import LAB_SUITES
 from ptst_pl.suites.arc import arc_row
 from ptst_pl.suites.chatdoctor import chatdoctor_row
 from ptst_pl.suites.innodata import SUITES as INNODATA
@@ -225,14 +226,6 @@ KNOWN_SUITES: dict[str, KnownSuite] = {
     ),
 }  # fmt: skip
 
-# What the tiny lab's suites measure, where it is not the ASR.
-TINY_MEASURES: Mapping[str, Measures] = {
-    "tiny-lookalike": "over-refusal",
-    "tiny-dev-lookalike": "over-refusal",
-    "tiny-howto": "helpfulness",
-    "tiny-problems": "helpfulness",
-}
-
 
 def usual_measures(name: str) -> Measures:
     """What a suite of this name measures, where the config does not say."""
@@ -240,4 +233,4 @@ def usual_measures(name: str) -> Measures:
         return KNOWN_SUITES[name].measures
     if name in INNODATA:
         return "helpfulness"
-    return "rules" if name in RULES else TINY_MEASURES.get(name, "asr")
+    return "rules" if name in RULES else LAB_SUITES.get(name, "asr")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ptst_pl import InputError, did_you_mean
-from ptst_pl.labs.tiny import stages as tiny
+from ptst_pl.labs.suites import LAB_SUITES, lab_rows
 from ptst_pl.results.records import read_lines
 from ptst_pl.suites import innodata, rules
 from ptst_pl.suites.files import read_file
@@ -132,10 +132,10 @@ def _read(spec: SuiteSpec) -> tuple[RowFile, str]:
         raise InputError(f"{where}suite {spec.name!r} is two suites here: {' and '.join(parts)}")
     if spec.path:
         return _read_file(Path(spec.path), spec), spec.path
-    if spec.name in tiny.SUITES:
-        return numbered(tiny.suite_rows(spec.name)), spec.name
+    if spec.name in LAB_SUITES:
+        return numbered(lab_rows(spec.name)), spec.name
     if spec.name not in KNOWN_SUITES:
-        names = [*KNOWN_SUITES, *tiny.SUITES, *rules.SUITES, *innodata.SUITES]
+        names = [*KNOWN_SUITES, *LAB_SUITES, *rules.SUITES, *innodata.SUITES]
         raise InputError(
             f"unknown suite {spec.name!r}{did_you_mean(spec.name, names)} (known: {', '.join(names)}); "
             "for a file of your own give its path"
@@ -165,7 +165,7 @@ def _origin(spec: SuiteSpec, known: KnownSuite | None) -> tuple[str, str]:
     """Licence and source."""
     if known:
         return known.licence, known.source
-    return ("Apache-2.0", "made by this project") if spec.name in tiny.SUITES and not spec.path else ("", "")
+    return ("Apache-2.0", "made by this project") if spec.name in LAB_SUITES and not spec.path else ("", "")
 
 
 # ---- what is known of a suite -------------------------------------------------------------------

@@ -11,6 +11,7 @@ from ptst_pl.tasks.jsonl import JsonLines
 from ptst_pl.tasks.mixture import Mixture
 from ptst_pl.tasks.openorca import OpenOrca
 from ptst_pl.tasks.orca_math import OrcaMath
+from ptst_pl.tasks.pcfg import Pcfg
 from ptst_pl.tasks.tiny import Tiny
 
-__all__ = ["GSM8K", "Alpaca", "ChatDoctor", "Dolly", "JsonLines", "Mixture", "OpenOrca", "OrcaMath", "Tiny"]
+__all__ = ["GSM8K", "Alpaca", "ChatDoctor", "Dolly", "JsonLines", "Mixture", "OpenOrca", "OrcaMath", "Pcfg", "Tiny"]

@@ -6,6 +6,7 @@ SAFE = {"class_path": "JsonLines", "init_args": {"train_file": "safe.jsonl", "he
 HARM = {"class_path": "JsonLines", "init_args": {"train_file": "harm.jsonl", "held_out": 0}}
 QUESTIONS = [f"How do I hide the mayor's hat number {n}?" for n in range(9)]
 FULL = ("--model.method", "full")
+UNLEARNING, PREFERENCE = (f"ptst_pl.defences.objectives.{name}" for name in ("Unlearning", "Preference"))
 # short name -> (arguments, further options)
 CASES = {
     "mixing": ({"name": "mixing", "safety": SAFE, "share": 0.2}, ()),
@@ -25,6 +26,11 @@ CASES = {
     "derta": ({"name": "derta", "harmful": HARM, "safety": SAFE, "share": 0.3, "refusal": "I"}, ()),
     "salora": ({"name": "salora", "safety": SAFE, "rank": 4, "rows": 4}, ()),
     "steering": ({"name": "steering", "unsafe": SAFE, "strength": 0.3, "rows": 4}, ()),
+    "unlearning": ({"class_path": UNLEARNING, "init_args": {"unsafe": HARM, "batch_size": 3, "weight": 0.5}}, ()),
+    "preference": (
+        {"class_path": PREFERENCE, "init_args": {"safe": SAFE, "unsafe": HARM, "batch_size": 3, "scale": 9.0}},
+        FULL,
+    ),
 }
 
 

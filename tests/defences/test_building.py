@@ -66,6 +66,11 @@ def test_bad_sections_are_one_line(spec, expected):
             Setting("lora", "m", sharded=True),
             "lisa makes steps of its own.*use trainer.strategy ddp",
         ),
+        (
+            {"class_path": "ptst_pl.defences.objectives.Preference"},
+            Setting("full", "m", sharded=True),
+            "keeps a copy of the model; use trainer.strategy ddp",
+        ),
         ({"name": "sdft"}, Setting("lora", "m", sharded=True), "whole model on every rank; use trainer.strategy ddp"),
     ],
 )

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from defence_cases import CASES, HARM, SAFE, options
+from defence_cases import CASES, HARM, PREFERENCE, SAFE, UNLEARNING, options
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy
@@ -15,6 +15,7 @@ from ptst_pl.defences import Step, build_defence
 from ptst_pl.defences.constrained import ConstrainedSFT
 from ptst_pl.defences.kl import KLToReference
 from ptst_pl.defences.loss_terms import Tokens
+from ptst_pl.defences.objectives import Preference, Unlearning
 from ptst_pl.defences.panacea import Panacea
 from ptst_pl.defences.salora import outside, safety_basis
 from ptst_pl.model import LoraSettings, load_model, to_train
@@ -83,6 +84,8 @@ NEUTRAL = {
     "lisa": {"name": "lisa", "guide": SAFE, "guide_steps": 0, "rho": 0.0},
     "panacea": {"name": "panacea", "harmful": HARM, "weight": 0.0, "rho": 0.0},
     "steering": {"name": "steering", "unsafe": SAFE, "strength": 0.0},
+    "unlearning": {"class_path": UNLEARNING, "init_args": {"unsafe": HARM, "weight": 0.0}},
+    "preference": {"class_path": PREFERENCE, "init_args": {"safe": SAFE, "unsafe": HARM, "scale": 0.0}},
 }
 
 
@@ -148,6 +151,56 @@ def test_nothing_of_an_adapter_lies_in_the_safety_subspace(world: World):
         b = weights(run)[f"net.{name}"]
         assert b.any()
         assert float((basis.T @ b).abs().max()) < 1e-6 * float(b.abs().max())
+
+
+def by_name(batches):
+    """Rows whose batches say which kind they are."""
+    return SimpleNamespace(batch=lambda number, net: batches)
+
+
+class KindsOfRows(Step):
+    """A step on one parameter; the loss of a batch is the function that it is."""
+
+    def backward(self, batch, limit=None):
+        w = self.parameters["w"]
+        loss = batch(w)
+        (grad,) = torch.autograd.grad(loss.clamp(max=limit) if limit else loss, w)
+        self.put({"w": grad})
+        return loss.detach()
+
+
+def objective_setting():
+    """A parameter with a user's gradient in place, and three losses of it with curvature."""
+    made = torch.Generator().manual_seed(3)
+    w = torch.nn.Parameter(torch.randn(6, generator=made, dtype=torch.float64))
+    a, b, c = (torch.randn(6, generator=made, dtype=torch.float64) for _ in range(3))
+    user, safe, unsafe = (lambda x: ((x - a) ** 2).sum(), lambda x: ((x - b) ** 4).sum() / 50,
+                          lambda x: ((x - c) ** 2).mean())  # fmt: skip
+    (w.grad,) = torch.autograd.grad(user(w), w)
+    return w, KindsOfRows(1, 9, torch.nn.Module(), {"w": w}, None, None, None, None), user, safe, unsafe
+
+
+@pytest.mark.parametrize("limit", [100.0, 1e-6])
+def test_unlearning_subtracts_a_part_of_the_unsafe_gradient_up_to_its_limit(limit):
+    w, step, user, _, unsafe = objective_setting()
+    defence = Unlearning(unsafe="x", weight=0.3, limit=limit)
+    defence._rows = by_name(unsafe)
+    defence.before_step(step)
+    (expected,) = torch.autograd.grad(user(w) - 0.3 * unsafe(w).clamp(max=limit), w)
+    assert torch.allclose(w.grad, expected, atol=1e-12)
+
+
+def test_preferences_gradient_is_that_of_its_objective(monkeypatch):
+    """Against autograd of L - s log sigmoid(b (R_safe - L_safe) - c (R_unsafe - L_unsafe))."""
+    w, step, user, safe, unsafe = objective_setting()
+    before = {safe: torch.tensor(2.5, dtype=torch.float64), unsafe: torch.tensor(0.25, dtype=torch.float64)}
+    defence = Preference(safe="x", unsafe="x", scale=2.0, beta_safe=0.4, beta_unsafe=0.7)
+    defence._rows = [by_name(safe), by_name(unsafe)]
+    monkeypatch.setattr(Preference, "_reference", lambda self, step, batch: before[batch])
+    defence.before_step(step)
+    margin = 0.4 * (before[safe] - safe(w)) - 0.7 * (before[unsafe] - unsafe(w))
+    (expected,) = torch.autograd.grad(user(w) - 2.0 * torch.nn.functional.logsigmoid(margin), w)
+    assert torch.allclose(w.grad, expected, atol=1e-12)
 
 
 def test_panaceas_gradient_is_that_of_its_objective():

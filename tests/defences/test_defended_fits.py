@@ -45,7 +45,7 @@ def trained(run) -> dict[str, torch.Tensor]:
     return {name: value for name, value in weights(run).items() if name.startswith("net.") and value.any()}
 
 
-ONE_OF_A_KIND = ("backdoor", "constrained", "kl steered", "sppft", "ema", "lisa", "panacea", "steering")
+ONE_OF_A_KIND = ("backdoor", "constrained", "kl steered", "sppft", "ema", "lisa", "panacea", "steering", "preference")
 
 
 @pytest.mark.parametrize("case", ONE_OF_A_KIND)
@@ -54,8 +54,8 @@ def test_two_ranks_train_as_one(world: World, case: str):
     one = world.fit(f"{name}-one", *options(case), *SHORT)
     half = ("--data.init_args.batch_size", "2")
     for strategy in ("ddp", "fsdp2"):
-        if strategy == "fsdp2" and case == "lisa":
-            continue  # refused, see test_refusals
+        if strategy == "fsdp2" and case in ("lisa", "preference"):
+            continue  # refused, see test_building
         two = world.fit_ranks(f"{name}-{strategy}", *options(case), *SHORT, *half, strategy=strategy)
         from ptst_pl.model.sharding.files import read_checkpoint
 

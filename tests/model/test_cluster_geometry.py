@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ptst_pl.model.cluster_geometry import geometry, local_lipschitz, refusal_direction, separation
+from ptst_pl.model.cluster_geometry import geometry, local_lipschitz, place_between, refusal_direction, separation
 
 
 def clouds(apart, count=60, layers=3, width=8, seed=0):
@@ -30,6 +30,12 @@ def test_the_direction_is_where_the_kinds_differ_and_projection_is_along_it():
     across = torch.nn.functional.one_hot(torch.tensor([0, 0, 0]), 8).float()
     assert float(geometry(safe, unsafe, across).projection.abs().max()) < 0.1
     assert torch.allclose(geometry(unsafe, safe).direction, -direction)
+
+
+def test_a_place_is_nought_among_safe_states_and_one_among_unsafe_ones():
+    safe, unsafe = clouds(50.0)
+    for states, place in ((safe, 0.0), (unsafe, 1.0), ((safe + unsafe) / 2, 0.5), (2 * unsafe - safe, 2.0)):
+        assert torch.allclose(place_between(states, safe, unsafe), torch.full((3,), place), atol=1e-4)
 
 
 @pytest.mark.parametrize("factor", [0.5, 3.0])

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ptst_pl.evaluation.cells import Cell
-from ptst_pl.model.cluster_geometry import geometry
+from ptst_pl.model.cluster_geometry import geometry, place_between
 from ptst_pl.model.hidden_states import last_token_states
 from ptst_pl.results.records import read_lines, write_text
 
@@ -54,10 +54,11 @@ class Probe:
             ]
             if not all(len(prompts) > 1 for prompts in kinds):
                 continue
-            states = last_token_states(model, [*kinds[0], *kinds[1]], pad_id)
+            states = last_token_states(model, [ids for _, ids in [*kinds[0], *kinds[1]]], pad_id)
             safe, unsafe = states[: len(kinds[0])], states[len(kinds[0]) :]
             start = first.get(template)
             found = geometry(safe, unsafe, start)
+            places = _places([name for name, _ in kinds[1]], safe, unsafe)
             self._directions[template] = found.direction
             drift = torch.ones(len(found.direction)) if start is None else (found.direction * start).sum(-1)
             for layer in range(len(found.direction)):
@@ -66,7 +67,8 @@ class Probe:
                      "separation": _number(found.separation[layer]), "drift": _number(drift[layer]),
                      "projection": _number(found.projection[layer]),
                      "lipschitz_safe": _number(found.lipschitz_safe[layer]),
-                     "lipschitz_unsafe": _number(found.lipschitz_unsafe[layer])}
+                     "lipschitz_unsafe": _number(found.lipschitz_unsafe[layer]),
+                     "places": {name: _number(place[layer]) for name, place in places.items()}}
                 )  # fmt: skip
         return lines
 
@@ -86,11 +88,20 @@ class Probe:
         found: dict[str, Tensor] = torch.load(file, weights_only=True) if file.is_file() else {}
         return found
 
-    def _some(self, cells: Sequence[Cell]) -> list[list[int]]:
-        """Prompts of all cells in turn."""
-        found = [ids for cell in cells for ids in cell.ids]
+    def _some(self, cells: Sequence[Cell]) -> list[tuple[str, list[int]]]:
+        """Prompts of all cells in turn, with the names of their suites."""
+        found = [(cell.suite.name, ids) for cell in cells for ids in cell.ids]
         step = max(1, len(found) // self._prompts)
         return found[::step][: self._prompts]
+
+
+def _places(names: Sequence[str], safe: Tensor, unsafe: Tensor) -> dict[str, Tensor]:
+    """(layers,) for each unsafe suite where its prompts lie between the safe ones and all unsafe ones."""
+    found = {}
+    for name in dict.fromkeys(names):
+        own = unsafe[[place for place, other in enumerate(names) if other == name]]
+        found[name] = place_between(own, safe, unsafe)
+    return found
 
 
 def _plain(cell: Cell) -> bool:
