@@ -8,7 +8,7 @@ WORKERS ?= 2
 BUILD := checkpoints/tiny-build
 SEEDS := 1 2 3
 
-.PHONY: help install demo smoke test test-slurm check bench gpu tiny-model tiny-matrix tiny-seeds clean screenshots docs real real-seeds defences
+.PHONY: help install demo smoke test test-slurm check bench gpu gpu-wheels tiny-model tiny-matrix tiny-seeds clean screenshots docs real real-seeds defences
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -82,14 +82,12 @@ bench: install  ## our speed beside its peers, in one run: make bench BENCH_DATA
 	$(BIN)/python benchmarks/generation.py $(PROMPTS) --save
 	$(BIN)/python benchmarks/generation.py --lab --save
 
-gpu: install  ## what only a GPU can show: tests, and the benchmarks at full size
-	$(BIN)/python -m pytest -q -m gpu
-	$(BIN)/python benchmarks/training.py $(if $(BENCH_DATA),--data $(BENCH_DATA)) --shape 7b --lora --turns 2 \
-	  --only chat:llama@32000 --loops ours "TRL at its best"
-	$(BIN)/python benchmarks/training.py $(if $(BENCH_DATA),--data $(BENCH_DATA)) --shape 1b --turns 2 \
-	  --only chat:llama@32000 --loops ours "TRL at its best"
-	$(BIN)/python benchmarks/generation.py $(PROMPTS) --shape 7b --device cuda --fit --save
-	$(BIN)/python benchmarks/generation.py --lab --device cuda --dtype bfloat16 --count 12 --turns 1 --save
+gpu: install  ## what only a GPU can show, in stages, at most eight minutes
+	PYTHON=$(BIN)/python WHEELS=none sh benchmarks/gpu.sh --budget 480
+
+gpu-wheels:  ## what benchmarks/gpu.sh needs on a bare machine, as files: folder gpu-wheels
+	$(PYTHON) -m pip download --quiet --no-deps --only-binary=:all: --dest gpu-wheels --requirement benchmarks/gpu-wheels.txt
+	@ls -l gpu-wheels | awk 'NR > 1 {print $$5, $$9; s += $$5} END {print s / 1e6 " MB"; exit s > 40e6}'
 
 clean:  ## remove what install and the tools made; runs stay
 	rm -rf .venv .pytest_cache .hypothesis .mypy_cache .ruff_cache *.egg-info

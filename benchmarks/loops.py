@@ -103,7 +103,6 @@ def _options(setting: dict[str, Any]) -> dict[str, Any]:
 
 def transformers_trainer(setting: dict[str, Any], turns: Turns) -> None:
     """``Trainer`` with ready labels, its own collator, its own loss."""
-    from datasets import Dataset
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
 
     from ptst_pl.tokenization import load_tokenizer
@@ -114,7 +113,7 @@ def transformers_trainer(setting: dict[str, Any], turns: Turns) -> None:
     Trainer(
         model=_model(setting),
         args=TrainingArguments(**_options(setting)),
-        train_dataset=Dataset.from_list(rows * setting["turns"]),
+        train_dataset=rows * setting["turns"],
         data_collator=DataCollatorForSeq2Seq(tokenizer),
         callbacks=[TurnsOfTrainer(turns)],
     ).train()

@@ -283,7 +283,8 @@ class FineTuner(LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW over the trained parameters, and the schedule per optimiser step."""
         rate = self.defence.learning_rate(self.learning_rate)
-        optimizer = adamw(trainable(self.network).values(), rate, self.weight_decay, self.betas)
+        precision = str(self.trainer.precision)
+        optimizer = adamw(trainable(self.network).values(), rate, self.weight_decay, self.betas, precision)
         return with_schedule(optimizer, self.schedule, self.warmup_steps, self.decay, self._total_steps)
 
     def _total_steps(self) -> int:

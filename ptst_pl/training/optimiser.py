@@ -13,10 +13,19 @@ Schedule = Literal["constant", "cosine", "linear", "per-epoch-decay"]
 
 
 def adamw(
-    parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float, betas: tuple[float, float]
+    parameters: Iterable[nn.Parameter],
+    learning_rate: float,
+    weight_decay: float,
+    betas: tuple[float, float],
+    precision: str = "32-true",
 ) -> torch.optim.AdamW:
-    """AdamW in one pass over the parameters, without fetching a number from the device."""
-    return torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, betas=betas, fused=True)
+    """AdamW in one pass over the parameters, without fetching a number from the device.
+
+    Under ``16-mixed`` in several: the fused one takes the loss's scale out of the gradients by itself, within the step,
+    and what comes before it (division by the tokens, clipping, defences) would see scaled gradients.
+    """
+    fused = precision not in ("16-mixed", "16")
+    return torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, betas=betas, fused=fused)
 
 
 def with_schedule(

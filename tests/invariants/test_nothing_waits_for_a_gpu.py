@@ -66,7 +66,7 @@ class Trainer:
 
     global_step, accumulate_grad_batches, world_size = 0, 2, 1
     estimated_stepping_batches, gradient_clip_val, gradient_clip_algorithm = 10, 1.0, "norm"
-    loggers = ()
+    loggers, precision = (), "bf16-mixed"
 
     def __init__(self, log_every_n_steps):
         self.log_every_n_steps = log_every_n_steps
@@ -152,6 +152,17 @@ def test_a_training_step_sends_everything_and_asks_for_nothing(folder, method, d
                 one_step(tuner, moved)
     # Every layer of every micro-batch, though masters are float32: autocast reaches the kernel.
     assert len(called) == (0 if name == "sdpa" or path == "padded" else 2 * 2 * tuner.net.config.num_hidden_layers)
+
+
+def test_scaled_gradients_are_unscaled_before_anybody_looks_at_them(folder):
+    """Lightning does so unless the optimiser says that it does it within its step, as a fused one says."""
+    from lightning.pytorch.plugins.precision.amp import _optimizer_handles_unscaling
+
+    with pretended_gpu() as mode:
+        tuner = tuner_of(folder, mode, "lora")
+        assert _optimizer_handles_unscaling(tuner.configure_optimizers()["optimizer"])
+        tuner._trainer.precision = "16-mixed"
+        assert not _optimizer_handles_unscaling(tuner.configure_optimizers()["optimizer"])
 
 
 def test_at_a_point_of_the_log_it_is_waited_for(folder):

@@ -21,6 +21,7 @@ from ptst_pl import InputError
 from ptst_pl.generation import Decoding, generate
 from ptst_pl.model import LoraSettings, add_lora, batch_nll, causal_lm, load_model, trainable
 from ptst_pl.model.sharding import (
+    check_room,
     checkpoint_activations,
     clip_to_norm,
     clip_to_value,
@@ -34,6 +35,7 @@ from ptst_pl.model.sharding import (
     whole_state,
 )
 from ptst_pl.model.sharding.files import read_checkpoint, read_weights, write_folder
+from ptst_pl.model.sharding.room import no_room
 from ptst_pl.tokenization import Encoded
 from ptst_pl.tokenization.batches import PadRight
 from ptst_pl.training.strategies import check_strategy
@@ -178,6 +180,19 @@ def test_gathered_parameters_need_no_other_rank_and_are_given_back(folder: Path,
     torch.testing.assert_close({n: g.full_tensor() for n, g in found.items()}, expected)
     with gathered(plain):
         assert not is_sharded(plain)
+
+
+def test_a_model_that_no_device_holds_whole_is_refused_with_its_numbers(folder: Path, mesh: DeviceMesh):
+    model = model_of(folder)
+    shard(model, mesh, torch.bfloat16)
+    numbers = sum(p.numel() for p in model.parameters())
+    needed = 2 * numbers + 1000 + 8 * numbers  # whole in bfloat16, what is held, AdamW's state of the one rank
+    assert no_room(model, torch.bfloat16, 1000, needed) == ""
+    said = no_room(model, torch.bfloat16, 1000, needed - 1)
+    assert "gathers the whole model on every device" in said
+    assert f"a device here has {(needed - 1) / 1e9:.1f} GB" in said
+    assert no_room(model, None, 1000, needed), "float32 takes twice as much"
+    check_room(model, None, torch.device("cpu"))  # a processor's memory is not asked
 
 
 def test_tied_weights_stay_tied(folder: Path, mesh: DeviceMesh):

@@ -23,7 +23,7 @@ from ptst_pl.judges.build import build_judge
 from ptst_pl.judges.suites_of import check_named
 from ptst_pl.model.ranks import gather
 from ptst_pl.model.rounded import rounded
-from ptst_pl.model.sharding import gathered
+from ptst_pl.model.sharding import check_room, computing_type, gathered
 from ptst_pl.results.journal import Journal
 from ptst_pl.results.records import Generation, ResultsFolder
 from ptst_pl.suites import PromptSuite, load_suite, suite_spec
@@ -161,6 +161,9 @@ class SafetyCurve(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Step 0 of a fresh run; a resumed run forgets what it recorded after its checkpoint."""
+        assert isinstance(pl_module, FineTuner)
+        if self.active:
+            check_room(pl_module.network, computing_type(str(trainer.precision)), pl_module.device)
         step = trainer.global_step
         if trainer.is_global_zero and self.active and step:
             results = self._results(trainer)
