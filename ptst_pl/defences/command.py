@@ -10,8 +10,6 @@ from pathlib import Path
 
 from ptst_pl import InputError
 from ptst_pl.defences.after_training import after_training
-from ptst_pl.defences.base import Defence
-from ptst_pl.defences.build import DEFENCES
 from ptst_pl.labs.own_commands import run, say
 from ptst_pl.results.arguments import Parser
 from ptst_pl.results.rates_table import grid
@@ -64,9 +62,11 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
 
 def listing() -> str:
     """One line for each: name, kind, needs, source, what it does."""
+    from ptst_pl.defences.build import DEFENCES
+
     lines = []
     for name, (module, kind) in DEFENCES.items():
-        made: type[Defence] = getattr(importlib.import_module(f"ptst_pl.defences.{module}"), kind)
+        made = getattr(importlib.import_module(f"ptst_pl.defences.{module}"), kind)
         title = (made.__doc__ or "").splitlines()[0]
         devices = "one, ddp" if made.whole else "one, ddp, fsdp2"
         lines.append([name, made.kind, ", ".join(made.needs) or "nothing", devices, made.source, title])

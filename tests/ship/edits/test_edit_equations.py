@@ -7,8 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ptst_pl.ship.edits import Layer, build_edit
-from ptst_pl.ship.edits.base import cosine
+from ptst_pl.ship.edits.base import Layer, cosine
+from ptst_pl.ship.edits.build import EDITS, build_edit
+from ptst_pl.ship.edits.command import NAMES
 from ptst_pl.ship.edits.mixing_weights import dare
 from ptst_pl.ship.edits.projectors import Projector, project, top_k
 from ptst_pl.ship.edits.with_rows import SafeDelta, choose, compensated, inverse_factor
@@ -25,6 +26,10 @@ def layer(seed: int, rows: int = 6, size: int = 8, inputs: bool = True) -> tuple
     others = {name: aligned + 0.3 * draw(rows, size) for name in ("base", "unaligned", "safety")}
     found = Layer("m.weight", aligned, aligned + 0.5 * draw(rows, size), others, x.T @ x / len(x) if inputs else None)
     return found, x
+
+
+def test_the_commands_help_names_them_all():
+    assert tuple(EDITS) == NAMES
 
 
 @given(seeds)
