@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -54,7 +55,7 @@ class GuideRows:
     """
 
     def __init__(self, task: Task, size: int, path: Path, seed: int) -> None:
-        self._rows: list[Encoded] = task.rows("train")
+        self._rows: Sequence[Encoded] = task.rows("train")
         self._size = min(size, len(self._rows))
         self._seed = seed
         pad = task.encoder.pad_id

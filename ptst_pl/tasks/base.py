@@ -29,6 +29,7 @@ from ptst_pl.tokenization import (
     load_tokenizer,
 )
 from ptst_pl.tokenization.batches import Batch, PadRight, Sources
+from ptst_pl.tokenization.compact_rows import CompactRows, lengths_of
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ class Task(LightningDataModule):
         self.sample: RowSample | None = None  # of the training rows as text, for the lints
         self.change: RowChange | None = None  # of the training rows
         self._encoder: TemplateTokenizer | None = None
-        self._rows: dict[str, list[Encoded]] = {}
+        self._rows: dict[str, Sequence[Encoded]] = {}
 
     @abstractmethod
     def train_examples(self) -> Sequence[Example]:
@@ -119,7 +120,7 @@ class Task(LightningDataModule):
         """The training template."""
         return find_template(self.template_name, self.own_templates)
 
-    def rows(self, part: str) -> list[Encoded]:
+    def rows(self, part: str) -> Sequence[Encoded]:
         """The encoded rows of ``train`` or ``held_out``, read once.
 
         Raises:
@@ -140,7 +141,7 @@ class Task(LightningDataModule):
             templates = self.templates_of(examples)
             kept, origin, report = encode_rows(self.encoder, examples, self.template, templates, self.max_length)
             if train and self.change:
-                kept = [self._changed(row, examples[index]) for row, index in zip(kept, origin, strict=True)]
+                kept = CompactRows(self._changed(r, examples[n]) for r, n in zip(kept, origin, strict=True))
             self._rows[part], self.reports[part] = kept, report
             _announce(f"{self.title} {part}".strip(), report, self.max_length)
         return self._rows[part]
@@ -173,7 +174,7 @@ class Task(LightningDataModule):
             "held_out": self.fingerprint("held_out"),
         }
 
-    def replace_rows(self, part: str, rows: list[Encoded], report: EncodingReport) -> None:
+    def replace_rows(self, part: str, rows: Sequence[Encoded], report: EncodingReport) -> None:
         """Take these rows for those of ``train`` or ``held_out``, which are not read any more."""
         self._rows[part], self.reports[part] = rows, report
 
@@ -202,8 +203,8 @@ class Task(LightningDataModule):
         rank = self.trainer.global_rank if self.trainer else 0
         world = self.trainer.world_size if self.trainer else 1
         window = self.trainer.accumulate_grad_batches if self.trainer and shuffle else 1
-        lengths = [len(row.input_ids) for row in rows]
-        batches = EpochBatches(self.order(part, shuffle), self.batch_size, rank, world, lengths, window)
+        order = self.order(part, shuffle)
+        batches = EpochBatches(order, self.batch_size, rank, world, lengths_of(rows), window)
         return ResumableLoader(
             Rows(rows),
             batches,

@@ -86,7 +86,7 @@ class JsonLines(Task):
         """Whether there need be no held-out rows: few rows may leave none."""
         return self.held_out_file is None
 
-    def rows(self, part: str) -> list[Encoded]:
+    def rows(self, part: str) -> Sequence[Encoded]:
         """The encoded rows; the text that was read for them is let go once both parts are encoded."""
         rows = super().rows(part)
         if {"train", "held_out"} <= set(self._rows):

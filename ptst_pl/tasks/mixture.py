@@ -31,6 +31,7 @@ from ptst_pl.tasks.order import EpochOrder
 from ptst_pl.templates import PromptTemplate, find_template
 from ptst_pl.tokenization import Encoded, Example
 from ptst_pl.tokenization.batches import Sources
+from ptst_pl.tokenization.compact_rows import CompactRows
 
 log = logging.getLogger(__name__)
 
@@ -108,17 +109,17 @@ class Mixture(Task):
         """All held-out pairs, source by source."""
         return [example for source in self.sources for example in source.task.held_out_examples()]
 
-    def rows(self, part: str) -> list[Encoded]:
+    def rows(self, part: str) -> Sequence[Encoded]:
         """The encoded rows of all sources, source by source, each once.
 
         Raises:
             InputError: a source is empty or cannot be read or encoded.
         """
         if part not in self._rows:
-            self._rows[part] = [row for source in self.sources for row in self._rows_of(source, part)]
+            self._rows[part] = CompactRows(row for source in self.sources for row in self._rows_of(source, part))
         return self._rows[part]
 
-    def _rows_of(self, source: Source, part: str) -> list[Encoded]:
+    def _rows_of(self, source: Source, part: str) -> Sequence[Encoded]:
         source.task.use_encoder(self.encoder)
         try:
             return source.task.rows(part)

@@ -92,7 +92,7 @@ class SourceTask(Task):
         held_out = self.held_out_count if self.held_out_file is None else 0
         return choose(rows, self.count, held_out, self.subset_seed)
 
-    def rows(self, part: str) -> list[Encoded]:
+    def rows(self, part: str) -> Sequence[Encoded]:
         """The encoded rows; the text that was read for them is let go once both parts are encoded."""
         rows = super().rows(part)
         if {"train", "held_out"} <= set(self._rows):

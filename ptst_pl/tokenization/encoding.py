@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ptst_pl import InputError
 from ptst_pl.templates import SYSTEM_PLACE, PromptTemplate
-from ptst_pl.tokenization.rows import IGNORED, Encoded, Example
+from ptst_pl.tokenization.compact_rows import CompactRows
+from ptst_pl.tokenization.rows import IGNORED, Example
 from ptst_pl.tokenization.template_tokenizer import TemplateTokenizer
 
 log = logging.getLogger(__name__)
@@ -31,7 +33,7 @@ def encode_rows(
     template: PromptTemplate,
     templates: Mapping[str, PromptTemplate],
     max_length: int | None,
-) -> tuple[list[Encoded], list[int], EncodingReport]:
+) -> tuple[CompactRows, list[int], EncodingReport]:
     """Encode all rows; rows without a supervised token are dropped and counted.
 
     Args:
@@ -47,18 +49,19 @@ def encode_rows(
     Raises:
         InputError: no row has a supervised token left.
     """
-    kept: list[Encoded] = []
-    origin: list[int] = []
-    truncated = left_out = last_only = 0
+    kept, origin = CompactRows(), array("q")
+    truncated = left_out = last_only = tokens = supervised = 0
     for index, example in enumerate(examples):
         chosen = templates[example.template] if example.template else template
         left_out += bool(example.system) and chosen.row_place != SYSTEM_PLACE
         last_only += bool(example.turns) and encoder.trains_last_only(chosen)
         row = encoder.encode(example, chosen, max_length)
         truncated += row.truncated
-        if any(label != IGNORED for label in row.labels):
+        trained_on = sum(label != IGNORED for label in row.labels)
+        if trained_on:
             kept.append(row)
             origin.append(index)
+            tokens, supervised = tokens + len(row.input_ids), supervised + trained_on
     if not kept:
         raise InputError(
             f"none of the {len(examples)} rows has an answer token left at max_length {max_length}; raise it"
@@ -78,7 +81,7 @@ def encode_rows(
         rows=len(examples),
         dropped=len(examples) - len(kept),
         truncated=truncated,
-        tokens=sum(len(row.input_ids) for row in kept),
-        supervised=sum(label != IGNORED for row in kept for label in row.labels),
+        tokens=tokens,
+        supervised=supervised,
     )
-    return kept, origin, report
+    return kept, origin.tolist(), report

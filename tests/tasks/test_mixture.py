@@ -239,7 +239,7 @@ def test_rows_counts_and_templates(folder, caplog):
         JsonLines(t, str(folder / f"{n}.jsonl"), str(folder / f"{n}.jsonl"), tokenizer=str(folder))
         for n, t in (("ten", "text:vanilla"), ("four", "chat:llama"))
     )
-    assert task.rows("train") == plain.rows("train") + llama.rows("train")
+    assert list(task.rows("train")) == [*plain.rows("train"), *llama.rows("train")]
     assert task.template_name == "text:vanilla +four@chat:llama"
     assert task.state_dict()["templates"] == {"ten": "text:vanilla", "four": "chat:llama"}
     said = [record.getMessage() for record in caplog.records if "of an epoch" in record.getMessage()]
