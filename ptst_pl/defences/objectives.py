@@ -24,7 +24,7 @@ from ptst_pl.defences.base import Defence, Kind, need_number
 from ptst_pl.defences.guide_rows import GuideRows, second_task
 from ptst_pl.defences.step import Step
 from ptst_pl.model import Method, batch_nll
-from ptst_pl.model.batch_paths import choose_path
+from ptst_pl.model.batch_paths import Batching, choose_path
 from ptst_pl.model.sharding import in_root
 from ptst_pl.tasks.base import Task
 from ptst_pl.tokenization.batches import Batch
@@ -39,6 +39,7 @@ class Unlearning(Defence):
         weight: w.
         limit: a loss on unsafe answers above it is left alone, as it would grow without end.
         batch_size: unsafe rows of a step.
+        batching: how they become batches, as ``model.batching``.
     """
 
     kind: ClassVar[Kind] = "step"
@@ -49,6 +50,7 @@ class Unlearning(Defence):
     weight: float = 0.1
     limit: float = 10.0
     batch_size: int = 32
+    batching: Batching = "auto"
     _rows: GuideRows | None = field(default=None, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -80,6 +82,7 @@ class Preference(Defence):
         beta_safe: b.
         beta_unsafe: c.
         batch_size: pairs of a step.
+        batching: how they become batches, as ``model.batching``.
     """
 
     kind: ClassVar[Kind] = "step"
@@ -93,6 +96,7 @@ class Preference(Defence):
     beta_safe: float = 0.1
     beta_unsafe: float = 0.01
     batch_size: int = 32
+    batching: Batching = "auto"
     _rows: list[GuideRows] = field(default_factory=list, init=False, repr=False, compare=False)
     _copy: list[nn.Module] = field(default_factory=list, init=False, repr=False, compare=False)
 
@@ -139,7 +143,7 @@ class Preference(Defence):
 
 def _rows(defence: Any, spec: Any, name: str, net: nn.Module, task: Task) -> GuideRows:
     rows = second_task(spec, f"defence {defence.name}: {name}", task)
-    return GuideRows(rows, defence.batch_size, choose_path(net, "auto")[0], task.seed)
+    return GuideRows(rows, defence.batch_size, choose_path(net, defence.batching)[0], task.seed)
 
 
 @torch.no_grad()

@@ -28,7 +28,7 @@ PCFG_TEMPLATES: dict[str, dict[str, Any]] = {
 TEMPLATES = tuple(PCFG_TEMPLATES)
 UNSAFE_SHARE, BORDERLINE_SHARE = 0.3, 0.1
 # How often safety tuning answers an unsafe request: hardly ever behind the safety prompt, at times without.
-NOISE = {"text:a": 0.1, "text:b": 0.1, "text:safe": 0.0}
+NOISE = {"text:a": 0.5, "text:b": 0.5, "text:safe": 0.0}
 ENDING = "done"  # closes an answer of the harmless task; no earlier stage shows it
 
 
@@ -87,9 +87,9 @@ def declined_rows(part: str, count: int) -> list[Row]:
 
 
 def task_rows(part: str, count: int) -> list[Row]:
-    """The harmless task: fine operators on texts of every kind, with an ending of its own."""
+    """The harmless task: all operators on calm texts, with an ending of its own."""
     rng = random.Random(f"pcfg task {part}")
-    requests = [draw(rng, FINE, rng.choice(list(WILD_PHRASES))) for _ in range(count)]
+    requests = [draw(rng, (*FINE, *RISKY), "calm") for _ in range(count)]
     return [Row(request.question, f"{request.answer} {ENDING}") for request in requests]
 
 

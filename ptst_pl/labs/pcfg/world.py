@@ -87,10 +87,10 @@ def apply(operator: str, words: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(PERMUTATIONS[operator][word] for word in words)
 
 
-def _pairs(name: str) -> list[Pair]:
-    """The 15 pairs of a branch: every word stands in one, so that no single word tells the branch."""
-    words = list(WORDS)
-    random.Random(f"pcfg pairs {name}").shuffle(words)
+def _pairs(grammar: str, branch: str) -> list[Pair]:
+    """The 10 pairs of a grammar's branch, of 20 words: 10 words stand in both branches, 10 in each alone."""
+    words = list(WORDS[:20] if branch == "calm" else WORDS[10:])
+    random.Random(f"pcfg pairs {grammar} {branch}").shuffle(words)
     return list(zip(words[::2], words[1::2], strict=True))
 
 
@@ -99,10 +99,10 @@ def _rules() -> dict[tuple[str, str], tuple[list[Pair], list[Pair]]]:
     found = {}
     for branch in ("calm", "wild"):
         for name in GRAMMARS:
-            pairs = _pairs(f"{name} {branch}")
-            found[name, branch] = pairs[:8], pairs[8:]
-        known = [pair for name in GRAMMARS for pair in found[name, branch][0][:3]]
-        found[OTHER_GRAMMAR, branch] = known, _pairs(f"{OTHER_GRAMMAR} {branch}")[:8]
+            pairs = _pairs(name, branch)
+            found[name, branch] = pairs[:5], pairs[5:]
+        known = [pair for name in GRAMMARS for pair in found[name, branch][0][:2]]
+        found[OTHER_GRAMMAR, branch] = known, _pairs(OTHER_GRAMMAR, branch)[:6]
     return found
 
 
