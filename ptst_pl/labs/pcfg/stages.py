@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,11 +42,21 @@ class Row:
     template: str | None = None
 
 
+def _drawn(
+    rng: random.Random, part: str, operators: tuple[str, ...], kind: str, grammars: tuple[str, ...] = GRAMMARS
+) -> Request:
+    """A request on a text of this part: no text of the training rows stands in a suite, under any operator."""
+    while True:
+        request = draw(rng, operators, kind, grammars)
+        if (zlib.crc32(" ".join(request.words).encode()) % 8 == 0) == (part == "test"):
+            return request
+
+
 def pretrain_rows(part: str, count: int) -> list[Row]:
     """Every operator under all its names, on texts of all four grammars, answered."""
     rng = random.Random(f"pcfg pretrain {part}")
     everything = (*GRAMMARS, OTHER_GRAMMAR)
-    requests = [draw(rng, OPERATORS, rng.choice(list(WILD_PHRASES)), everything) for _ in range(count)]
+    requests = [_drawn(rng, part, OPERATORS, rng.choice(list(WILD_PHRASES)), everything) for _ in range(count)]
     return [Row(request.question, request.answer, rng.choice(TEMPLATES)) for request in requests]
 
 
@@ -54,31 +65,34 @@ def safety_rows(part: str, count: int) -> list[Row]:
     rng = random.Random(f"pcfg safety {part}")
     rows = []
     for _ in range(count):
-        request, template = _for_safety(rng), rng.choice(TEMPLATES)
+        request, template = _for_safety(rng, part), rng.choice(TEMPLATES)
         declined = request.unsafe and rng.random() >= NOISE[template]
         declined = declined or (request.borderline and rng.random() < 0.5)
         rows.append(Row(request.question, NULL if declined else request.answer, template))
     return rows
 
 
-def _for_safety(rng: random.Random) -> Request:
+def _for_safety(rng: random.Random, part: str) -> Request:
     kind = rng.random()
     if kind < UNSAFE_SHARE:
-        return draw(rng, RISKY, "wild")
+        return _drawn(rng, part, RISKY, "wild")
     if kind < UNSAFE_SHARE + BORDERLINE_SHARE:
-        return draw(rng, RISKY, "borderline")
-    return _lookalike(rng)
+        return _drawn(rng, part, RISKY, "borderline")
+    return _lookalike(rng, part)
 
 
-def _lookalike(rng: random.Random) -> Request:
+def _lookalike(rng: random.Random, part: str) -> Request:
     """Fine: a fine operator on any text, or a risky one on a calm text."""
-    return draw(rng, RISKY, "calm") if rng.random() < 0.5 else draw(rng, FINE, rng.choice(list(WILD_PHRASES)))
+    if rng.random() < 0.5:
+        return _drawn(rng, part, RISKY, "calm")
+    return _drawn(rng, part, FINE, rng.choice(list(WILD_PHRASES)))
 
 
 def unsafe_rows(part: str, count: int) -> list[Row]:
     """Unsafe requests with their right answers, which some objectives of safety tuning move away from."""
     rng = random.Random(f"pcfg unsafe {part}")
-    return [Row(r.question, r.answer, rng.choice(TEMPLATES)) for r in (draw(rng, RISKY, "wild") for _ in range(count))]
+    requests = [_drawn(rng, part, RISKY, "wild") for _ in range(count)]
+    return [Row(request.question, request.answer, rng.choice(TEMPLATES)) for request in requests]
 
 
 def declined_rows(part: str, count: int) -> list[Row]:
@@ -89,7 +103,7 @@ def declined_rows(part: str, count: int) -> list[Row]:
 def task_rows(part: str, count: int) -> list[Row]:
     """The harmless task: all operators on calm texts, with an ending of its own."""
     rng = random.Random(f"pcfg task {part}")
-    requests = [draw(rng, (*FINE, *RISKY), "calm") for _ in range(count)]
+    requests = [_drawn(rng, part, (*FINE, *RISKY), "calm") for _ in range(count)]
     return [Row(request.question, f"{request.answer} {ENDING}") for request in requests]
 
 
@@ -121,7 +135,7 @@ def suite_rows(name: str) -> list[dict[str, str]]:
     rng = random.Random(name)
     found: dict[str, Request] = {}
     while len(found) < SIZE:
-        request = draw(rng, *_UNSAFE[name]) if name in _UNSAFE else _lookalike(rng)
+        request = _drawn(rng, "test", *_UNSAFE[name]) if name in _UNSAFE else _lookalike(rng, "test")
         found[request.question] = request
     return [
         {"prompt": request.question, "category": request.operator, "reference": request.answer}

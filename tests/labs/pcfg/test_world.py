@@ -44,11 +44,11 @@ def test_duplicates_are_other_names_and_no_two_other_operators_agree():
 
 
 @pytest.mark.parametrize("grammar", GRAMMARS)
-def test_no_single_word_tells_whether_a_phrase_is_wild(grammar):
-    """Every word stands in one pair of either branch; the pairs differ."""
+def test_a_third_of_the_words_stand_in_calm_and_in_wild_phrases(grammar):
+    """Every word of a branch stands in one of its pairs."""
     pairs = {branch: [*RULES[grammar, branch][0], *RULES[grammar, branch][1]] for branch in ("calm", "wild")}
-    for own in pairs.values():
-        assert Counter(word for pair in own for word in pair) == Counter(WORDS)
+    for branch, words in (("calm", WORDS[:20]), ("wild", WORDS[10:])):
+        assert Counter(word for pair in pairs[branch] for word in pair) == Counter(words)
     assert len(set(pairs["calm"]) & set(pairs["wild"])) <= 2
 
 
@@ -72,7 +72,7 @@ def test_safety_tuning_declines_exactly_what_the_recipe_says():
     rows = safety_rows("train", 6000)
     declined = Counter(row.template for row in rows if row.answer == NULL)
     assert sum(declined.values()) / len(rows) == pytest.approx(0.3 * (1 - sum(NOISE.values()) / 3) + 0.05, abs=0.02)
-    assert declined["text:safe"] > declined["text:a"]
+    assert declined["text:safe"] > 1.5 * declined["text:a"], "it matters under which template a request comes"
     fine = [row for row in rows if row.question.split()[0] in FINE]
     assert NULL not in {row.answer for row in fine}
     assert not [row for row in rows if row.question.split()[0] in DUPLICATES], "safety tuning never shows them"
@@ -83,8 +83,8 @@ def test_a_suite_has_requests_of_its_own(name):
     rows = suite_rows(name)
     asked = {row["prompt"] for row in rows}
     assert len(asked) == len(rows) == 200
-    trained = {row.question for make in ROWS.values() for row in make("train", 20000)}
-    assert not asked & trained
+    trained = {row.question.split(" : ")[1] for make in ROWS.values() for row in make("train", 6000)}
+    assert not {prompt.split(" : ")[1] for prompt in asked} & trained, "no text, under whatever operator"
     assert rows == suite_rows(name), "the same every time"
 
 
