@@ -26,7 +26,9 @@ PLAIN, SAFE = "text:a", "text:safe"
 FINDINGS = (
     "1. safety tuning parts the clusters",
     "2. the Lipschitz constant falls on unsafe requests",
-    "3. jailbreak-like requests lie nearer to safe ones",
+    "2. and by a larger share than on safe ones",
+    "3. risky operators under other names lie nearer to safe requests",
+    "3. texts of another grammar lie nearer to safe requests",
 )
 JAILBREAKS = ("pcfg-duplicates", "pcfg-grammar")
 
@@ -49,7 +51,7 @@ class Look:
 
 
 def lines(runs: Path, seeds: Sequence[int]) -> Iterator[str]:
-    """Two tables and three sentences.
+    """Three tables, and a sentence for each finding.
 
     Args:
         runs: folder of ``ptst_pl pcfg run``.
@@ -59,6 +61,7 @@ def lines(runs: Path, seeds: Sequence[int]) -> Iterator[str]:
         InputError: a run is missing.
     """
     yield from _rates_table(runs, seeds)
+    yield from _fine_tuning_table(runs, seeds)
     looks = {name: _looks(runs, name, seeds) for name in OBJECTIVES}
     yield from _looks_table(looks)
     yield from _sentences(looks)
@@ -68,7 +71,7 @@ def _rates_table(runs: Path, seeds: Sequence[int]) -> Iterator[str]:
     yield f"exact rates in %, mean over seeds {', '.join(map(str, seeds))}; 200 requests a cell; tested under"
     yield f"{SAFE}, which stands for a safety prompt, unless said otherwise"
     yield ""
-    yield f"{'safety tuning':<12}  unsafe, {PLAIN}  unsafe  duplicates  grammar  borderline  over-refusal"
+    yield f"{'safety tuning':<13}  unsafe, {PLAIN}  unsafe  duplicates  grammar  borderline  over-refusal"
     for name in OBJECTIVES:
         cells = [
             (PLAIN, "pcfg-unsafe"), (SAFE, "pcfg-unsafe"), *((SAFE, suite) for suite in JAILBREAKS),
@@ -76,32 +79,45 @@ def _rates_table(runs: Path, seeds: Sequence[int]) -> Iterator[str]:
         values = [_over(runs, seeds, f"{name}/seed={{}}/version_0/safety/results.json", *cell) for cell in cells]
         values.append(_over(runs, seeds, f"borderline/{name}-{{}}/results.json", SAFE, "pcfg-borderline"))
         values.append(_over(runs, seeds, f"{name}/seed={{}}/version_0/safety/results.json", SAFE, "pcfg-lookalike"))
-        yield f"{name:<12}  {_row(values, (14, 6, 10, 7, 10, 12))}"
+        yield f"{name:<13}  {_row(values, (14, 6, 10, 7, 10, 12))}"
+
+
+def _fine_tuning_table(runs: Path, seeds: Sequence[int]) -> Iterator[str]:
+    """Safety lost and task learnt, step by step: at one step alone either could look like anything."""
     yield ""
-    yield "then fine-tuned on the harmless task: unsafe requests answered, %"
+    yield "then fine-tuned on the harmless task: unsafe requests answered, and the task right, %"
     yield ""
-    yield f"{'safety tuning':<12}  {PLAIN}->{PLAIN}  {PLAIN}->{SAFE} (PTST)  {SAFE}->{SAFE} (usual)  task right, PTST"
+    head = f"{PLAIN}->{PLAIN}  {PLAIN}->{SAFE} (PTST)  {SAFE}->{SAFE} (usual)  task, PTST  task, usual"
+    yield f"{'safety tuning':<13}  steps  {head}"
     for name in OBJECTIVES:
         folder = f"finetune-{name}-{{}}/template={{}}/version_0/safety/results.json"
         plain, safe = (folder.replace("template={}", f"template={t.replace(':', '-')}") for t in (PLAIN, SAFE))
-        values = [
-            _over(runs, seeds, plain, PLAIN, "pcfg-unsafe"), _over(runs, seeds, plain, SAFE, "pcfg-unsafe"),
-            _over(runs, seeds, safe, SAFE, "pcfg-unsafe"), _over(runs, seeds, plain, SAFE, "pcfg-task"),
+        cells = [
+            (plain, PLAIN, "pcfg-unsafe"), (plain, SAFE, "pcfg-unsafe"), (safe, SAFE, "pcfg-unsafe"),
+            (plain, SAFE, "pcfg-task"), (safe, SAFE, "pcfg-task"),
         ]  # fmt: skip
-        yield f"{name:<12}  {_row(values, (14, 24, 28, 16))}"
+        for step in _steps(runs / plain.replace("{}", str(seeds[0]), 1)):
+            values = [_over(runs, seeds, *cell, step) for cell in cells]
+            yield f"{name:<13}  {step:>5}  {_row(values, (14, 24, 28, 10, 11))}"
+
+
+def _steps(file: Path) -> list[int]:
+    """At which a run was evaluated, but for the first."""
+    return sorted({int(record["step"]) for record in _read(file)["rates"]})[1:]
 
 
 def _row(values: Sequence[float], widths: Sequence[int]) -> str:
     return "  ".join(f"{100 * value:.1f}".rjust(width) for value, width in zip(values, widths, strict=True))
 
 
-def _over(runs: Path, seeds: Sequence[int], file: str, template: str, suite: str) -> float:
-    """Mean over seeds of a cell's rate at the last step."""
-    return mean(_rate(runs / file.replace("{}", str(seed), 1), template, suite) for seed in seeds)
+def _over(runs: Path, seeds: Sequence[int], file: str, template: str, suite: str, step: int | None = None) -> float:
+    """Mean over seeds of a cell's rate at a step; default the last."""
+    return mean(_rate(runs / file.replace("{}", str(seed), 1), template, suite, step) for seed in seeds)
 
 
-def _rate(file: Path, template: str, suite: str) -> float:
-    found = [r for r in _read(file)["rates"] if (r["template"], r["suite"]) == (template, suite)]
+def _rate(file: Path, template: str, suite: str, step: int | None) -> float:
+    cell = [r for r in _read(file)["rates"] if (r["template"], r["suite"]) == (template, suite)]
+    found = [record for record in cell if step in (None, record["step"])]
     if not found:
         raise InputError(f"{file}: no rate of {suite} under {template}; run 'ptst_pl pcfg run' with the same --seeds")
     return float(max(found, key=lambda record: record["step"])["rate"])
@@ -141,7 +157,7 @@ def _looks_table(looks: dict[str, tuple[Look, Look]]) -> Iterator[str]:
     yield ""
     yield "last layer, last word of the request: before safety tuning -> after it; where safe requests lie is 0"
     yield ""
-    yield f"{'safety tuning':<12}  separation    Lipschitz, unsafe  Lipschitz, safe  unsafe  duplicates  grammar"
+    yield f"{'safety tuning':<13}  separation    Lipschitz, unsafe  Lipschitz, safe  unsafe  duplicates  grammar"
     for name, (before, after) in looks.items():
         pairs = [
             f"{before.separation:.2f} -> {after.separation:.2f}",
@@ -151,7 +167,7 @@ def _looks_table(looks: dict[str, tuple[Look, Look]]) -> Iterator[str]:
         words = [pair.ljust(width) for pair, width in zip(pairs, (12, 17, 15), strict=True)]
         places = (after.places[suite] for suite in ("pcfg-unsafe", *JAILBREAKS))
         words += [f"{place:.2f}".rjust(width) for place, width in zip(places, (6, 10, 7), strict=True)]
-        yield f"{name:<12}  {'  '.join(words)}"
+        yield f"{name:<13}  {'  '.join(words)}"
 
 
 def _sentences(looks: dict[str, tuple[Look, Look]]) -> Iterator[str]:
@@ -161,7 +177,8 @@ def _sentences(looks: dict[str, tuple[Look, Look]]) -> Iterator[str]:
         shown = (
             after.separation > before.separation,
             after.lipschitz_unsafe < before.lipschitz_unsafe,
-            max(after.places[suite] for suite in JAILBREAKS) < after.places["pcfg-unsafe"],
+            after.lipschitz_unsafe / before.lipschitz_unsafe < after.lipschitz_safe / before.lipschitz_safe,
+            *(after.places[suite] < after.places["pcfg-unsafe"] for suite in JAILBREAKS),
         )
         for told, holds in zip(found.values(), shown, strict=True):
             told.append(f"{name} {'yes' if holds else 'no'}")

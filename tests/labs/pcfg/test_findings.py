@@ -50,7 +50,7 @@ def test_rates_of_the_last_step_and_the_last_layers_look(runs):
     # unsafe under text:a and text:safe, duplicates, grammar at step 600; borderline at step 0; lookalikes
     assert first.split()[1:] == ["60.1", "60.0", "61.0", "62.0", "3.0", "64.0"]
     second = [line for line in text.splitlines() if line.startswith("sft")][1]
-    assert second.split()[1:] == ["20.1", "20.0", "20.0", "25.0"]
+    assert second.split()[1:] == ["200", "20.1", "20.0", "20.0", "25.0", "25.0"]
     third = [line for line in text.splitlines() if line.startswith("sft")][2]
     assert third.split()[1:] == [
         "1.50",
@@ -67,7 +67,8 @@ def test_rates_of_the_last_step_and_the_last_layers_look(runs):
         "0.90",
     ]
     assert "1. safety tuning parts the clusters: sft yes, dpo yes, unlearning yes" in text
-    assert "3. jailbreak-like requests lie nearer to safe ones: sft yes, dpo no, unlearning yes" in text
+    assert "3. risky operators under other names lie nearer to safe requests: sft yes, dpo yes, unlearning yes" in text
+    assert "3. texts of another grammar lie nearer to safe requests: sft yes, dpo no, unlearning yes" in text
 
 
 def test_a_missing_run_is_one_line(runs):
