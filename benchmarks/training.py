@@ -91,8 +91,7 @@ def write_setting(name: str, folder: Path, options: argparse.Namespace) -> dict[
     config = model_config(int(vocabulary), options.shape)
     config.architectures = ["LlamaForCausalLM"]
     config.save_pretrained(str(model))
-    if options.shape != "small":
-        write_weights(config, model, torch.bfloat16 if options.lora else torch.float32)
+    write_weights(config, model, torch.bfloat16 if options.lora else torch.float32)
     rows = pairs(template, options.data)
     encoder = TemplateTokenizer(tokenizer, "llama2")
     encoded = [encoder.encode(Example(q, a), find_template(template), 1024) for q, a in rows]
