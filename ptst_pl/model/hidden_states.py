@@ -8,43 +8,55 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ptst_pl.model.network import batch_nll, evaluating, last_hidden
+from ptst_pl.model.attention import attends_by_rows
+from ptst_pl.model.network import causal_lm, evaluating, last_hidden
 from ptst_pl.model.sharding import in_root
 from ptst_pl.model.sharding.blocks import decoder_blocks
 from ptst_pl.tokenization import IGNORED, Encoded
-from ptst_pl.tokenization.batches import PadRight
+from ptst_pl.tokenization.batches import PackRows, PadRight
 
 
-def last_token_states(model: nn.Module, prompts: Sequence[Sequence[int]], pad_id: int, batch_size: int = 64) -> Tensor:
+def last_token_states(model: nn.Module, prompts: Sequence[Sequence[int]], pad_id: int, batch_size: int = 128) -> Tensor:
     """(N, layers, H) float32 on the CPU: every block's output at the last token of each prompt.
+
+    Where the model takes packed rows, what prompts have in front in common is read once.
 
     Args:
         model: in any mode, which it keeps; whole, or gathered.
         prompts: N lists of token ids.
-        pad_id: to pad with, on the right, where no token before it sees it.
+        pad_id: to pad with, behind a prompt's last token, which no token before it sees.
         batch_size: prompts at once.
     """
-    found: list[list[Tensor]] = []
-    lasts: list[int] = []
+    found: list[Tensor] = []
+    layers: list[Tensor] = []
+    places = torch.empty(0, dtype=torch.long)
 
     def keep(module: nn.Module, inputs: Any, output: Any) -> None:
         states = output[0] if isinstance(output, tuple) else output
-        found[-1].append(states[range(len(lasts)), lasts].float().cpu())
+        layers.append(states.reshape(-1, states.shape[-1])[places].float().cpu())
 
     hooks = [block.register_forward_hook(keep) for block in decoder_blocks(model)]
     device = next(model.parameters()).device
+    collate = PackRows(pad_id) if attends_by_rows(causal_lm(model)) else PadRight(pad_id)
     try:
         with evaluating(model):
             for start in range(0, len(prompts), batch_size):
-                part = prompts[start : start + batch_size]
-                found.append([])
-                lasts[:] = [len(ids) - 1 for ids in part]
-                rows = [Encoded(list(ids), [IGNORED] * len(ids), len(ids)) for ids in part]
-                in_root(batch_nll, model, PadRight(pad_id)(list(enumerate(rows))).to(device))
+                rows = [_marked(ids, pad_id, number) for number, ids in enumerate(prompts[start : start + batch_size])]
+                batch = collate(list(enumerate(rows))).to(device)
+                places = batch.positions
+                layers.clear()
+                in_root(last_hidden, model, batch)
+                order = batch.targets.cpu().argsort()  # packing has its own order of rows
+                found.append(torch.stack(layers, dim=1)[order])
     finally:
         for hook in hooks:
             hook.remove()
-    return torch.cat([torch.stack(layers, dim=1) for layers in found])
+    return torch.cat(found)
+
+
+def _marked(ids: Sequence[int], pad_id: int, number: int) -> Encoded:
+    """A row whose one label stands behind its last token and is its number in the batch."""
+    return Encoded([*ids, pad_id], [IGNORED] * len(ids) + [number], len(ids))
 
 
 def answer_states(
