@@ -2,9 +2,10 @@
 
     python benchmarks/training.py [--data FOLDER] [--only SETTING ...] [--turns 3] [--quick]
 
-A Llama of 6 layers and width 256 (on a GPU: of Llama-2-7B's shape, LoRA, bfloat16), 24 rows in steps of 8,
-AdamW, full fine-tuning in float32. Every loop lives in a process of its own (``loops.py``) with the same
-rows, threads and allocator settings, and they take turns: one turn each, then the next. Medians are shown.
+A Llama of 6 layers and width 256 (at 49,152 words SmolLM2-135M's shape: 30 layers, width 576, tied head; with --shape
+7b Llama-2-7B's), 24 rows in steps of 8, AdamW, full fine-tuning in float32. Every loop lives in a process of its own
+(``loops.py``) with the same rows, threads and allocator settings, and they take turns: one turn each, then the next.
+Medians are shown.
 FOLDER holds gsm8k/train.jsonl, chatdoctor/chatdoctor5k.json and tokenizers/...; without it the tiny lab's
 word problems and the smoke tokenizer stand in for them. Writes the section ``train`` of ``latest.json``.
 """
@@ -33,7 +34,8 @@ from ptst_pl.templates import find_template
 from ptst_pl.tokenization import IGNORED, Example, TemplateTokenizer, load_tokenizer
 
 LOOPS = ["ours", "transformers Trainer", "TRL as it comes", "TRL at its best"]
-SETTINGS = ["chat:llama@32000", "chat:vanilla@32000", "chatdoctor:llama@32000", "chat:llama@2048"]
+REAL = "chat:llama@49152"  # of the real lab's shape
+SETTINGS = ["chat:llama@32000", "chat:vanilla@32000", "chatdoctor:llama@32000", "chat:llama@2048", REAL]
 BATCH, STEPS = 8, 3
 HERE = Path(__file__).parent
 CUDA = torch.cuda.is_available()
@@ -57,6 +59,15 @@ def pairs(template: str, data: Path | None) -> list[tuple[str, str]]:
 
 def model_config(vocabulary: int, shape: str) -> LlamaConfig:
     """The small one for a processor, or the shape of a published model."""
+    if shape == "tiny":
+        return LlamaConfig(
+            vocab_size=vocabulary, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4
+        )  # fmt: skip
+    if vocabulary == 49152:
+        return LlamaConfig(
+            vocab_size=vocabulary, hidden_size=576, intermediate_size=1536, num_hidden_layers=30,
+            num_attention_heads=9, num_key_value_heads=3, tie_word_embeddings=True,
+        )  # fmt: skip
     if shape == "7b":
         return LlamaConfig(vocab_size=vocabulary)
     if shape == "1b":
@@ -244,7 +255,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=SETTINGS, default=SETTINGS)
     parser.add_argument("--turns", type=int, default=3, help="turns that count, after one that warms up")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--shape", choices=["small", "1b", "7b"], default="small")
+    parser.add_argument("--shape", choices=["tiny", "small", "1b", "7b"], default="small")
     parser.add_argument("--lora", action="store_true", help="LoRA on bfloat16 weights")
     parser.add_argument("--tuned", action="store_true", help="huge pages for every loop")
     parser.add_argument("--loops", nargs="+", choices=LOOPS, default=LOOPS)

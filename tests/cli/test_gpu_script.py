@@ -47,7 +47,7 @@ def stage(name, seconds, run):
 def test_a_stage_that_hangs_is_stopped_and_the_next_one_runs(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(gpu, "LEAST", 0.2)
     stages = [
-        stage("hangs", 1, lambda place: place.python("-c", "import time; time.sleep(99)", log="a.log")),
+        stage("hangs", 0.25, lambda place: place.python("-c", "import time; time.sleep(99)", log="a.log")),
         stage("breaks", 9, lambda place: place.python("-c", "raise SystemExit('no room')", log="b.log")),
         stage("works", 9, lambda place: 7),
     ]

@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from defence_cases import CASES, SAFE
+from defence_cases import CASES, PREFERENCE, SAFE, UNLEARNING
 from training_fixtures import World
 
 from ptst_pl import InputError
@@ -19,15 +19,20 @@ class OwnDefence(Defence):
 def test_every_defence_is_built_and_recorded(case):
     arguments = CASES[case][0]
     defence = build_defence(arguments)
-    assert defence.name == arguments["name"]
-    record = defence.record()
-    assert {key: record[key] for key in arguments} == arguments
+    assert defence.name == named(arguments)
+    record, given = defence.record(), arguments.get("init_args", arguments)
+    assert {key: record[key] for key in given} == given
     assert json.loads(json.dumps(record)) == record
     assert not any(key.startswith("_") for key in record)
 
 
+def named(arguments):
+    """A short name, or a class path."""
+    return arguments.get("name") or arguments["class_path"]
+
+
 def test_all_have_a_case_and_a_source():
-    assert {arguments["name"] for arguments, _ in CASES.values()} == set(DEFENCES)
+    assert {named(arguments) for arguments, _ in CASES.values()} == {*DEFENCES, UNLEARNING, PREFERENCE}
     for arguments, _ in CASES.values():
         assert build_defence(arguments).source.startswith("arXiv ")
 

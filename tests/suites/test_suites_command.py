@@ -10,7 +10,7 @@ from training_fixtures import World, world
 
 from ptst_pl import InputError
 from ptst_pl.cli import main
-from ptst_pl.labs.tiny.stages import SUITES
+from ptst_pl.labs.suites import LAB_SUITES
 from ptst_pl.suites import KNOWN_SUITES, load_suite, suite_spec
 from ptst_pl.suites.innodata import SUITES as INNODATA
 from ptst_pl.suites.rules import SUITES as RULES
@@ -47,7 +47,7 @@ def test_the_list_has_every_suite_with_what_matters(capsys):
     main(["suites"])
     out = capsys.readouterr().out
     table = out.split("\n\n")[0].splitlines()[1:]
-    assert [line.split()[0] for line in table] == [*KNOWN_SUITES, *SUITES, *RULES, *INNODATA]
+    assert [line.split()[0] for line in table] == [*KNOWN_SUITES, *LAB_SUITES, *RULES, *INNODATA]
     for line in table[: len(KNOWN_SUITES)]:
         known = KNOWN_SUITES[line.split()[0]]
         assert line.split()[1:3] == [str(known.size), known.measures]
