@@ -132,7 +132,7 @@ class Preference(Defence):
         margin = betas[0] * gains[0] + betas[1] * gains[1]
         pull = self.scale * torch.sigmoid(-margin)  # minus the derivative of the term by the margin
         for beta, grad in zip(betas, grads, strict=True):
-            _add(own, grad, float(pull * beta))
+            _add(own, grad, pull * beta)  # a tensor: the device is not waited for
         step.put(own)
 
     @torch.no_grad()
@@ -147,7 +147,7 @@ def _rows(defence: Any, spec: Any, name: str, net: nn.Module, task: Task) -> Gui
 
 
 @torch.no_grad()
-def _add(own: dict[str, Tensor], other: Mapping[str, Tensor], weight: float) -> None:
-    """Add ``weight`` times the other gradients in place."""
+def _add(own: dict[str, Tensor], other: Mapping[str, Tensor], weight: float | Tensor) -> None:
+    """Put ``weight`` times the other gradients to one's own."""
     for name, grad in other.items():
-        own[name] = own[name].add(grad, alpha=weight) if name in own else grad * weight
+        own[name] = own[name] + weight * grad if name in own else weight * grad

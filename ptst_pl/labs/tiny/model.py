@@ -6,16 +6,16 @@ import json
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, LlamaConfig, PreTrainedTokenizerFast
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from ptst_pl.labs.tiny.prompts import LAB_TEMPLATES
 from ptst_pl.labs.tiny.stages import howto_rows, pretrain_rows, problem_rows
 from ptst_pl.labs.tiny.world import REFUSALS
+from ptst_pl.labs.untrained import SPECIAL, UNK, finished_tokenizer, write_untrained
 from ptst_pl.templates import PAPER_TEMPLATES, find_template, render
 
 VOCABULARY = 1024
-UNK, BOS, EOS, PAD = "<unk>", "<s>", "</s>", "<pad>"
 # Llama 2's form: the system prompt inside the first user turn.
 CHAT_TEMPLATE = (
     "{% set start = 0 %}{% set system = '' %}"
@@ -44,46 +44,25 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     bpe.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY,
-        special_tokens=[UNK, BOS, EOS, PAD],
+        special_tokens=list(SPECIAL),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     bpe.train_from_iterator(texts(), trainer)
-    bpe.post_processor = processors.TemplateProcessing(
-        single=f"{BOS} $A", pair=f"{BOS} $A $B", special_tokens=[(BOS, bpe.token_to_id(BOS))]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=bpe,
-        bos_token=BOS,
-        eos_token=EOS,
-        unk_token=UNK,
-        pad_token=PAD,
-        chat_template=CHAT_TEMPLATE,
-        model_max_length=1024,
-        clean_up_tokenization_spaces=False,
-    )
+    return finished_tokenizer(bpe, 1024, CHAT_TEMPLATE)
 
 
 def write_base(folder: Path) -> None:
     """A model folder without weights, from which pre-training starts."""
-    tokenizer = build_tokenizer()
-    ids = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
+    write_untrained(
+        folder,
+        build_tokenizer(),
         hidden_size=192,
         intermediate_size=512,
         num_hidden_layers=4,
         num_attention_heads=6,
         num_key_value_heads=6,
-        max_position_embeddings=1024,
-        tie_word_embeddings=True,
-        pad_token_id=tokenizer.pad_token_id,
-        architectures=["LlamaForCausalLM"],
-        **ids,
     )
-    config.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    GenerationConfig(do_sample=False, pad_token_id=tokenizer.pad_token_id, **ids).save_pretrained(folder)
 
 
 def pack_model(source: Path, target: Path) -> None:
