@@ -44,8 +44,7 @@ class Stubbed:
 
     def pids(self) -> list[int]:
         """Of the fits that run now."""
-        lines = [(p.parent / "attempts").read_text().split() for p in self.folder.glob("*/active")]
-        return [int(words[-2]) for words in lines if words]  # without words: it is about to write them
+        return [int(path.read_text()) for path in self.folder.glob("*/active")]
 
     def clashes(self) -> list[Path]:
         """Run folders in which two fits were at once."""

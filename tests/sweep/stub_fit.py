@@ -27,10 +27,13 @@ def main(words: list[str]) -> None:
     config = yaml.safe_load(Path(words[words.index("--config") + 1]).read_text())
     home = Path(config["runs"]) / config["name"]
     alone = home / "active"
+    mine = home / f"pid-{os.getpid()}"
+    mine.write_text(str(os.getpid()))
     try:
-        alone.touch(exist_ok=False)
+        os.link(mine, alone)  # it is there with its process number in it, or not at all
     except FileExistsError:
         (home / "clash").touch()
+    mine.unlink()
     with (home / "attempts").open("a") as handle:
         handle.write(" ".join([str(os.getpid()), os.environ.get("CUDA_VISIBLE_DEVICES", "-")]) + "\n")
     try:
