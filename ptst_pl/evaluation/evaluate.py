@@ -7,6 +7,7 @@ generate with.
 from __future__ import annotations
 
 import logging
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -77,6 +78,7 @@ class Evaluation:
         confidence: of the intervals.
         max_unscored: largest share of unscored answers with which a rate is still defined.
         serving: what stands between the answers and their readers, for columns beside the bare model's.
+        drafts: begin with the answers of the last run, checked as they are read: a matter of time alone.
 
     Raises:
         InputError: nothing to evaluate, or two templates, suites or judges of one name.
@@ -92,6 +94,7 @@ class Evaluation:
         confidence: float = 0.95,
         max_unscored: float = MAX_UNSCORED,
         serving: ServingDefence | None = None,
+        drafts: bool = False,
     ) -> None:
         for kind, names in (
             ("template", [t.name for t in templates]),
@@ -114,6 +117,9 @@ class Evaluation:
         self.encoder, self.judges, self.decoding, self.confidence = encoder, judges, decoding, confidence
         self.suites, self.max_unscored, self.serving = suites, max_unscored, serving
         self.backend: Backend = decoding.backend
+        self.drafts = drafts
+        # By cell and prompt; of all processes' prompts those that this one answers.
+        self._last: dict[tuple[str, int], array[int]] = {}
         self.cells = [
             (first_cell if suite.conversational else prepare)(encoder, suite, template, decoding.prefix)
             for template in templates
@@ -294,8 +300,13 @@ class Evaluation:
         prompts, stops = [cell.ids[index] for cell, index in places], stop_ids(model, places[0][0].end_id)
         found_answers = generate(
             model, prompts, stops, self.encoder.pad_id, self.decoding, progress, known, keep,
-            decoder(self.encoder, self.decoding), None, made,
+            decoder(self.encoder, self.decoding), None, made, None,
+            [self._last.get((cell.name, index), ()) for cell, index in places],
         )  # fmt: skip
+        if self.drafts:
+            self._last |= {
+                (c.name, index): array("l", a.ids) for (c, index), a in zip(places, found_answers, strict=True)
+            }
         return [
             answer
             if len(prompt) + len(answer.ids) <= limit

@@ -97,6 +97,7 @@ def generate(
     samples: Sequence[int] | None = None,
     made: Callable[[int], object] = lambda tokens: None,
     lengths: Sequence[int] | None = None,
+    drafts: Sequence[Sequence[int]] | None = None,
 ) -> list[Answer]:
     """Answers to N prompts, in the prompts' order.
 
@@ -115,6 +116,7 @@ def generate(
         samples: N numbers, which sample of its prompt each answer is; None: the first.
         made: called with the number of tokens just made.
         lengths: N longest lengths; None: the settings' for all.
+        drafts: N answers that may well come again, which saves time where they do; the engine alone uses them.
 
     Raises:
         InputError: the backend that is asked for cannot serve the model or the settings, or the model's
@@ -124,8 +126,10 @@ def generate(
     numbers = [0] * len(prompts) if samples is None else samples
     longest_each = [decoding.max_new_tokens] * len(prompts) if lengths is None else lengths
     requests = [
-        Request(list(prompt), seed_of(decoding.seed, prompt, number), length)
-        for prompt, number, length in zip(prompts, numbers, longest_each, strict=True)
+        Request(list(prompt), seed_of(decoding.seed, prompt, number), length, draft)
+        for prompt, number, length, draft in zip(
+            prompts, numbers, longest_each, drafts or [()] * len(prompts), strict=True
+        )
     ]
     if decoding.stop and decode is None:
         raise ValueError("stop texts need the function that decodes")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass
@@ -15,11 +15,14 @@ class Request:
         ids: the prompt.
         seed: of this answer's own random numbers, with a temperature above 0.
         max_new_tokens: longest answer.
+        draft: what the answer may well be, such as what it was a few training steps ago. Changes no answer, see
+            ``engine.drafts``.
     """
 
     ids: list[int]
     seed: int
     max_new_tokens: int
+    draft: Sequence[int] = field(default_factory=list)
 
 
 def seed_of(seed: int, prompt: Sequence[int], sample: int) -> int:

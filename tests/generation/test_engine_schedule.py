@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ptst_pl.generation.engine.budget import slots_for
-from ptst_pl.generation.engine.schedule import Ending, Row, Settings, parts, serve
+from ptst_pl.generation.engine.drafts import Trust, held
+from ptst_pl.generation.engine.schedule import Ending, Row, Settings, fitting, serve
 from ptst_pl.generation.request import Request
 
 STOP = 0
@@ -28,8 +29,12 @@ class Counting:
         for slot, row in enumerate(rows, first):
             assert row.made == []
             assert self.slots[slot] is None
-            self.slots[slot] = (row.index, 1)
-        return [token(row.request.seed, 0) for row in rows]
+        chosen = [[token(row.request.seed, place) for place in range(len(row.draft) + 1)] for row in rows]
+        found = [held(row.draft, own) for row, own in zip(rows, chosen, strict=True)]
+        for slot, (row, own) in enumerate(zip(rows, found, strict=True), first):
+            assert len(own) <= row.left
+            self.slots[slot] = (row.index, len(own))
+        return found
 
     def decode(self, rows, steps):
         for slot, row in enumerate(rows):
@@ -65,12 +70,19 @@ def expected(request: Request, stop_text) -> tuple[list[int], str]:
     return made, "length"
 
 
+def draft_of(index: int, request: Request) -> list[int]:
+    """Of every second request nothing, of the others what the model says, perhaps up to a wrong token."""
+    right = [token(request.seed, place) for place in range(request.max_new_tokens - 1)]
+    return [] if index % 2 else right if index % 4 == 0 else [*right[: index % 5], 99][: len(right)]
+
+
 SIZES = st.lists(st.tuples(st.integers(1, 60), st.integers(0, 99), st.integers(1, 20)), max_size=40)
 
 
 @given(SIZES, st.integers(1, 12), st.integers(1, 9), st.integers(1, 12), st.integers(1, 200), st.booleans())
 @settings(deadline=None, max_examples=300)
 def test_every_request_once_with_its_own_answer(sizes, slots, every, refill, tokens, by_text):
+    """Rows of even numbers have drafts, every fourth one's is the answer."""
     requests = [Request([1] * size, seed, longest) for size, seed, longest in sizes]
     stop_text = (lambda ids: ids[-2:] in ([3, 9], [7, 2])) if by_text else None
     found, made = {}, []
@@ -81,11 +93,12 @@ def test_every_request_once_with_its_own_answer(sizes, slots, every, refill, tok
 
     serve(
         Cleared(slots),
-        [Row(index, request) for index, request in enumerate(requests)],
+        [Row(index, request, draft=draft_of(index, request)) for index, request in enumerate(requests)],
         Settings(slots, every, refill, tokens),
         Ending(frozenset([STOP]), stop_text),
         done,
         made.append,
+        Trust(0.3),
     )
     assert found == {index: expected(request, stop_text) for index, request in enumerate(requests)}
     assert sum(made) == sum(len(ids) for ids, _ in found.values())
@@ -94,10 +107,13 @@ def test_every_request_once_with_its_own_answer(sizes, slots, every, refill, tok
 @given(st.lists(st.integers(1, 50), max_size=30), st.integers(1, 120))
 def test_prompts_are_cut_into_batches_that_fit(sizes, tokens):
     rows = [Row(index, Request([1] * size, 0, 1)) for index, size in enumerate(sizes)]
-    batches = list(parts(rows, tokens))
-    assert [row for part in batches for row in part] == rows
-    for part in batches:
+    while rows:
+        count = fitting([row.unread for row in rows], tokens)
+        part, rows = rows[:count], rows[count:]
+        assert part
         assert len(part) == 1 or len(part) * max(len(row.request.ids) for row in part) <= tokens
+        if rows:
+            assert (len(part) + 1) * max(len(row.request.ids) for row in [*part, rows[0]]) > tokens
 
 
 def test_slots_are_bounded_by_wish_requests_and_memory():

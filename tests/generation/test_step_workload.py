@@ -46,7 +46,7 @@ class Workload:
         return greedy(logits)
 
     def prefill(self, first, rows):
-        return [row.index % 7 for row in rows]
+        return [[row.index % 7] for row in rows]
 
     def decode(self, rows, steps):
         held = [len(row.request.ids) + len(row.made) - 1 for row in rows]

@@ -58,6 +58,10 @@ def test_training_does_not_feel_the_safety_curve_or_the_validation(world: World)
         {
             "plain": plain,
             "safety": [*plain, "--safety.active", "true", "--safety.every_n_steps", "1"],
+            "undrafted": [
+                *plain,
+                *("--safety.active", "true", "--safety.every_n_steps", "1", "--safety.drafts", "false"),
+            ],
             "sampled": [*plain, "--safety.active", "true", "--safety.decoding.temperature", "1.0"],
             "hf": [*plain, "--safety.active", "true", "--safety.decoding.backend", "hf"],
             "continuous": [*plain, "--safety.active", "true", "--safety.decoding.backend", "continuous"],
@@ -70,6 +74,8 @@ def test_training_does_not_feel_the_safety_curve_or_the_validation(world: World)
     backends = {"safety": "engine", "sampled": "engine", "hf": "hf", "continuous": "continuous"}
     for name, backend in backends.items():
         assert {r["decoding"]["backend"] for r in lines(runs[name] / "safety/generations.jsonl")} == {backend}
+    answers = [lines(runs[name] / "safety/generations.jsonl") for name in ("safety", "undrafted")]
+    assert answers[0] == answers[1]
     assert len(curve(plain_run, "train/loss")) == 6
     for run in runs.values():
         assert_same(weights(plain_run), weights(run))

@@ -16,6 +16,7 @@ from ptst_pl.generation.decoding import Answer, Decoding
 from ptst_pl.generation.engine.budget import free_bytes, slot_bytes, slots_for
 from ptst_pl.generation.engine.cache import CacheShape, SlotCache
 from ptst_pl.generation.engine.check import cache_shape, serving
+from ptst_pl.generation.engine.drafts import LEAST_HELD, Trust
 from ptst_pl.generation.engine.model_runner import ModelRunner
 from ptst_pl.generation.engine.prefix import shared_prefixes
 from ptst_pl.generation.engine.schedule import Ending, Row, Settings, serve
@@ -84,10 +85,11 @@ def run(
         left.discard(index)
         done(index, answer)
 
-    work = _Work(Ending(frozenset(stops), stop_text), decoding, finish, progress, every, graphs)
+    trust = Trust(LEAST_HELD.get(next(model.parameters()).device.type, LEAST_HELD["cpu"]))
+    work = _Work(Ending(frozenset(stops), stop_text), decoding, finish, progress, every, graphs, trust)
     most: int | None = None
     while left:
-        slots = _serve(model, [Row(index, requests[index]) for index in sorted(left)], work, most)
+        slots = _serve(model, [_row(index, requests[index]) for index in sorted(left)], work, most)
         if left:
             log.warning("generation: no memory for %d answers at once, going on with fewer", slots)
             most = slots // 2
@@ -105,6 +107,7 @@ class _Work:
     progress: Callable[[int], object]
     every: int | None
     graphs: bool
+    trust: Trust
 
 
 def _serve(model: nn.Module, waiting: Sequence[Row], work: _Work, most: int | None) -> int:
@@ -129,10 +132,12 @@ def _serve(model: nn.Module, waiting: Sequence[Row], work: _Work, most: int | No
         cache = _cache(model, shape, slots, length)
         with serving(model) as inner:
             for group in groups:
+                for place in group.rows:
+                    waiting[place].shared = group.shared
                 rows = sorted((waiting[place] for place in group.rows), key=_order)
                 runner = ModelRunner(inner, cache, work.decoding, rows[0].request.ids[: group.shared], work.graphs)
                 try:
-                    serve(runner, rows, settings, work.ending, work.done, work.progress)
+                    serve(runner, rows, settings, work.ending, work.done, work.progress, work.trust)
                 finally:
                     runner.close()
     except torch.OutOfMemoryError:
@@ -141,9 +146,13 @@ def _serve(model: nn.Module, waiting: Sequence[Row], work: _Work, most: int | No
     return slots
 
 
+def _row(index: int, request: Request) -> Row:
+    return Row(index, request, draft=list(request.draft)[: request.max_new_tokens - 1])
+
+
 def _order(row: Row) -> tuple[int, list[int]]:
-    """Longest prompts first: rows beside each other need little padding, and equal prompts are neighbours."""
-    return -len(row.request.ids), row.request.ids
+    """The longest to read first: rows beside each other need little padding, and equal prompts are neighbours."""
+    return -row.unread, row.request.ids
 
 
 def _slots(model: nn.Module, shape: CacheShape, length: int, rows: int, decoding: Decoding, most: int | None) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from ptst_pl.generation.decoding import Decoding
 from ptst_pl.generation.engine.attention import Pass, PrefillPass, PrefixPass
 from ptst_pl.generation.engine.cache import SlotCache
 from ptst_pl.generation.engine.decode_pass import DecodePass
+from ptst_pl.generation.engine.drafts import held
 from ptst_pl.generation.engine.recorder import distrust, recordable, recorder_for
 from ptst_pl.generation.engine.sampling import chooser, uniforms
 from ptst_pl.generation.engine.schedule import Row
@@ -55,39 +57,74 @@ class ModelRunner:
         if recorder is not None:
             self.graphs = StepGraphs(cache, self.next_logits, self.choose, self.sampled, recorder)
 
-    def logits(self, ids: Tensor, places: Tensor, work: Pass, ends: Tensor | None = None) -> Tensor:
-        """(B, V) logits of one forward pass over (B, T) tokens, behind each row's last or behind (B,) ``ends``."""
-        ends = None if ends is None else ends.to(self.device)
-        return in_root(_forward, self.model, ids.to(self.device), places.to(self.device), work, ends)
+    def logits(self, ids: Tensor, places: Tensor, work: Pass) -> Tensor:
+        """(B, V) logits of one forward pass over (B, T) tokens, behind each row's last."""
+        return in_root(_forward, self.model, ids.to(self.device), places.to(self.device), work)
 
     def _numbers(self, rows: Sequence[Row], steps: int) -> Tensor | None:
         """(steps, B) uniform numbers of the rows' next tokens."""
         if not self.sampled:
             return None
-        for row in rows:
-            if row.index not in self.numbers:
-                self.numbers[row.index] = uniforms(row.request.seed, row.request.max_new_tokens)
-        drawn = [self.numbers[row.index][len(row.made) : len(row.made) + steps] for row in rows]
+        drawn = [self._drawn(row)[len(row.made) : len(row.made) + steps] for row in rows]
         return torch.stack(drawn, 1).to(self.device)
+
+    def _drawn(self, row: Row) -> Tensor:
+        """(longest answer,) uniform numbers of one answer."""
+        if row.index not in self.numbers:
+            self.numbers[row.index] = uniforms(row.request.seed, row.request.max_new_tokens)
+        return self.numbers[row.index]
 
     def prompt_logits(self, first: int, prompts: Sequence[Sequence[int]]) -> Tensor:
         """(B, V) logits behind B whole prompts, which fill the slots from ``first`` on; equal ones are read once."""
-        wanted = [tuple(prompt[self.prefix :]) for prompt in prompts]
+        return self.read(first, prompts, [1] * len(prompts), lambda logits, start: logits)
+
+    def read(
+        self, first: int, texts: Sequence[Sequence[int]], tails: Sequence[int], use: Callable[[Tensor, int], Tensor]
+    ) -> Tensor:
+        """Fill the slots from ``first`` on with B texts, and use the logits behind the last tokens of each.
+
+        Args:
+            first: slot of the first text.
+            texts: token ids, all beginning with the prefix; equal ones are read once.
+            tails: of each text, behind how many last tokens the logits are wanted: N in all, text by text.
+            use: gets (n, V) logits, n of the N at a time so that they fit into memory, and the first one's number.
+
+        Returns:
+            What ``use`` made of them, one behind the other.
+        """
+        wanted = [tuple(text[self.prefix :]) for text in texts]
         number = {ids: place for place, ids in enumerate(dict.fromkeys(wanted))}
-        ids, ends = _padded(list(number))
         sources = None
         if len(number) < len(wanted):
             sources = torch.tensor([number[one] for one in wanted], device=self.device)
+        ids = _padded(list(number))
         places = torch.arange(self.prefix, self.prefix + ids.shape[1]).expand(len(ids), -1)
-        logits = self.logits(ids, places, PrefillPass(self.cache, first, sources), ends)
-        return logits if sources is None else logits[sources]
+        ends = [
+            (number[one], len(one) - back)
+            for one, tail in zip(wanted, tails, strict=True)
+            for back in range(tail, 0, -1)
+        ]
+        work = PrefillPass(self.cache, first, sources)
+        sent = ids.to(self.device), places.to(self.device), work, torch.tensor(ends).T.to(self.device)
+        used: Tensor = in_root(_use, self.model, *sent, use, self.cache.slots)
+        return used
 
-    def prefill(self, first: int, rows: Sequence[Row]) -> list[int]:
-        """See ``schedule.Runner``."""
-        numbers = self._numbers(rows, 1)
-        logits = self.prompt_logits(first, [row.request.ids for row in rows])
-        tokens: list[int] = self.choose(logits, None if numbers is None else numbers[0]).tolist()
-        return tokens
+    def prefill(self, first: int, rows: Sequence[Row]) -> list[list[int]]:
+        """See ``schedule.Runner``. Equal prompts with equal drafts are read once."""
+        tails = [len(row.draft) + 1 for row in rows]
+        numbers: Tensor | None = None
+        if self.sampled:
+            numbers = torch.cat([self._drawn(row)[:tail] for row, tail in zip(rows, tails, strict=True)]).to(
+                self.device
+            )
+
+        def choose(logits: Tensor, start: int) -> Tensor:
+            return self.choose(logits, None if numbers is None else numbers[start : start + len(logits)])
+
+        texts = [[*row.request.ids, *row.draft] for row in rows]
+        chosen: list[int] = self.read(first, texts, tails, choose).tolist()
+        ends = itertools.accumulate(tails)
+        return [held(row.draft, chosen[end - tail : end]) for row, tail, end in zip(rows, tails, ends, strict=True)]
 
     def decode(self, rows: Sequence[Row], steps: int) -> list[list[int]]:
         """See ``schedule.Runner``. The tokens of all steps are fetched at once: the device is not waited for before."""
@@ -148,17 +185,39 @@ class ModelRunner:
         self.cache.move(source, target, len(row.request.ids) - self.prefix + len(row.made) - 1)
 
 
-def _forward(model: nn.Module, ids: Tensor, places: Tensor, work: Pass, ends: Tensor | None) -> Tensor:
+def _forward(model: nn.Module, ids: Tensor, places: Tensor, work: Pass) -> Tensor:
+    return _head(model, _hidden(model, ids, places, work)[:, -1])
+
+
+def _use(
+    model: nn.Module,
+    ids: Tensor,
+    places: Tensor,
+    work: Pass,
+    ends: Tensor,
+    use: Callable[[Tensor, int], Tensor],
+    most: int,
+) -> Tensor:
+    """What ``use`` makes of the logits behind the (2, N) rows and places, ``most`` at a time."""
+    hidden = _hidden(model, ids, places, work)[ends[0], ends[1]]
+    return torch.cat([use(_head(model, hidden[at : at + most]), at) for at in range(0, len(hidden), most)])
+
+
+def _hidden(model: nn.Module, ids: Tensor, places: Tensor, work: Pass) -> Tensor:
+    """(B, T, H), behind every token."""
+    found: Tensor = causal_lm(model).get_decoder()(input_ids=ids, position_ids=places, use_cache=False, slots=work)[0]
+    return found
+
+
+def _head(model: nn.Module, hidden: Tensor) -> Tensor:
+    """(N, V) logits of (N, H)."""
     inner = causal_lm(model)
-    hidden = inner.get_decoder()(input_ids=ids, position_ids=places, use_cache=False, slots=work)[0]
-    last = hidden[:, -1] if ends is None else hidden[torch.arange(len(ids), device=ids.device), ends]
-    logits: Tensor = inner.get_output_embeddings()(last)
+    logits: Tensor = inner.get_output_embeddings()(hidden)
     cap = getattr(inner.config.get_text_config(), "final_logit_softcapping", None)
     return logits if cap is None else cap * torch.tanh(logits / cap)
 
 
-def _padded(rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Rows as (B, T), filled up on the right with their own last token, and the (B,) places of their ends."""
+def _padded(rows: Sequence[Sequence[int]]) -> Tensor:
+    """Rows as (B, T), filled up on the right with their own last token."""
     longest = max(len(row) for row in rows)
-    ids = [[*row, *[row[-1]] * (longest - len(row))] for row in rows]
-    return torch.tensor(ids), torch.tensor([len(row) - 1 for row in rows])
+    return torch.tensor([[*row, *[row[-1]] * (longest - len(row))] for row in rows])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from ptst_pl.generation.decoding import Answer
+from ptst_pl.generation.engine.drafts import Trust
 from ptst_pl.generation.request import Request
 
 
@@ -17,12 +18,21 @@ class Row:
     Attributes:
         index: the request's number.
         request: what is asked.
+        shared: first tokens of its prompt that are read once for all rows.
+        draft: the answer's first tokens, perhaps; at least one token of the answer is not in it.
         made: tokens of the answer so far.
     """
 
     index: int
     request: Request
+    shared: int = 0
+    draft: list[int] = field(default_factory=list)
     made: list[int] = field(default_factory=list)
+
+    @property
+    def unread(self) -> int:
+        """Tokens to read before the answer can begin."""
+        return len(self.request.ids) - self.shared + len(self.draft)
 
     @property
     def left(self) -> int:
@@ -33,8 +43,8 @@ class Row:
 class Runner(Protocol):
     """What computes tokens for rows in slots; the rows in work always fill the first slots."""
 
-    def prefill(self, first: int, rows: Sequence[Row]) -> list[int]:
-        """Read the rows' prompts into the slots from ``first`` on; returns their first tokens."""
+    def prefill(self, first: int, rows: Sequence[Row]) -> list[list[int]]:
+        """Read the rows' prompts and drafts into the slots from ``first`` on; returns what holds, and a token more."""
 
     def decode(self, rows: Sequence[Row], steps: int) -> list[list[int]]:
         """Of every step one token for each row, from the tokens that the rows have."""
@@ -89,6 +99,7 @@ def serve(
     ending: Ending,
     done: Callable[[int, Answer], object],
     progress: Callable[[int], object],
+    trust: Trust | None = None,
 ) -> None:
     """Answer every waiting row once.
 
@@ -99,50 +110,53 @@ def serve(
         ending: see there.
         done: called with a request's number and its answer, as soon as that is finished.
         progress: called with the number of tokens that answers grew by since it was last called.
+        trust: whether the rows' drafts are read.
     """
-    queue, active = list(waiting)[::-1], list[Row]()
+    queue, active, trust = list(waiting)[::-1], list[Row](), trust or Trust()
     while queue or active:
         free = settings.slots - len(active)
         if queue and free and (free >= min(settings.refill, len(queue)) or not active):
             taken = [queue.pop() for _ in range(min(free, len(queue)))]
-            for part in parts(taken, settings.prefill_tokens):
-                first = runner.prefill(len(active), part)
+            while taken:
+                if not trust.worthwhile:
+                    for row in taken:
+                        row.draft = []
+                count = fitting([row.unread for row in taken], settings.prefill_tokens)
+                part, taken = taken[:count], taken[count:]
+                tokens = runner.prefill(len(active), part)
+                trust.note([row.draft for row in part], tokens)
                 active += part
-                finished = _grow(active[-len(part) :], [first], ending)
+                finished = _grow(part, tokens, ending)
                 _leave(runner, active, finished, done)
                 progress(sum(len(row.made) for row in part))
             continue
         steps = min(settings.every, min(row.left for row in active))
         before = sum(len(row.made) for row in active)
-        finished = _grow(active, runner.decode(active, steps), ending)
+        finished = _grow(active, list(zip(*runner.decode(active, steps), strict=True)), ending)
         made = sum(len(row.made) for row in active) - before
         _leave(runner, active, finished, done)
         progress(made)
 
 
-def parts(rows: Sequence[Row], tokens: int) -> Iterator[list[Row]]:
-    """Rows cut, in their order, into batches of at most ``tokens`` tokens when padded to their longest prompt."""
-    part, longest = list[Row](), 0
-    for row in rows:
-        size = max(longest, len(row.request.ids))
-        if part and size * (len(part) + 1) > tokens:
-            yield part
-            part, size = [], len(row.request.ids)
-        part.append(row)
-        longest = size
-    if part:
-        yield part
+def fitting(sizes: Sequence[int], tokens: int) -> int:
+    """How many rows, from the first on, one at least, are at most ``tokens`` tokens when padded to the longest."""
+    longest = 0
+    for count, size in enumerate(sizes):
+        longest = max(longest, size)
+        if count and longest * (count + 1) > tokens:
+            return count
+    return len(sizes)
 
 
-def _grow(rows: Sequence[Row], block: Sequence[Sequence[int]], ending: Ending) -> dict[int, str]:
+def _grow(rows: Sequence[Row], tokens: Sequence[Sequence[int]], ending: Ending) -> dict[int, str]:
     """Give every row its tokens, up to its end; returns why rows ended, by request number."""
     finished: dict[int, str] = {}
-    for tokens in block:
-        for row, token in zip(rows, tokens, strict=True):
-            if row.index not in finished:
-                reason = ending.reason(row, token)
-                if reason:
-                    finished[row.index] = reason
+    for row, own in zip(rows, tokens, strict=True):
+        for token in own:
+            reason = ending.reason(row, token)
+            if reason:
+                finished[row.index] = reason
+                break
     return finished
 
 

@@ -66,6 +66,8 @@ class SafetyCurve(Callback):
         probe: look at the hidden states of so many prompts of each kind, docs/watch.md; None for no look.
         encodings: every suite in each of these as well: ``none`` is plain text, docs/evaluate.md has the others.
         at_start: False leaves out step 0, for runs of a model whose untrained answers another run has.
+        drafts: check the last evaluation's answers before new ones are made, docs/performance.md; False makes every
+            answer token by token. In bfloat16 rounding may then differ at near-ties.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class SafetyCurve(Callback):
         defence: str | dict[str, Any] | None = None,
         encodings: list[str] | None = None,
         probe: int | None = None,
+        drafts: bool = True,
     ) -> None:
         super().__init__()
         if every_n_steps is not None and every_n_epochs is not None:
@@ -110,7 +113,7 @@ class SafetyCurve(Callback):
         check_named(self.judges, names)
         self.decoding, self.confidence, self.max_unscored = decoding or Decoding(), confidence, max_unscored
         self.every_n_steps, self.every_n_epochs = every_n_steps, every_n_epochs
-        self.text_samples, self.active, self.at_start = text_samples, active, at_start
+        self.text_samples, self.active, self.at_start, self.drafts = text_samples, active, at_start, drafts
         self.serving = build_serving(defence)
         self._served: list[Any] = []
         self.results_folder: Path | None = None
@@ -146,6 +149,7 @@ class SafetyCurve(Callback):
                 self.confidence,
                 self.max_unscored,
                 self.serving,
+                self.drafts,
             )
         return self._evaluation
 
