@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import logging
 from abc import abstractmethod
-from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from ptst_pl import InputError
 from ptst_pl.tasks.loading import ResumableLoader, Rows
 from ptst_pl.tasks.order import EpochBatches, EpochOrder
+from ptst_pl.tasks.row_cache import CachedRows, entry_name, large, listening, load, settings_of, store
 from ptst_pl.tasks.row_sample import RowSample, sample_rows
 from ptst_pl.templates import OwnTemplates, PromptTemplate, find_template
 from ptst_pl.tokenization import (
@@ -32,6 +33,9 @@ from ptst_pl.tokenization.batches import Batch, PadRight, Sources
 from ptst_pl.tokenization.compact_rows import CompactRows, lengths_of
 
 log = logging.getLogger(__name__)
+# Settings that do not decide on a part's rows, and those whose attribute has another name.
+_NOT_OF_ROWS = {"self", "options", "batch_size", "workers", "seed"}
+_ATTRIBUTES = {"template": "template_name", "tokenizer": "tokenizer_name", "templates": "own_templates"}
 
 
 class RowChange(Protocol):
@@ -90,6 +94,11 @@ class Task(LightningDataModule):
         self.change: RowChange | None = None  # of the training rows
         self._encoder: TemplateTokenizer | None = None
         self._rows: dict[str, Sequence[Encoded]] = {}
+        self._fingerprints: dict[str, str] = {}
+
+    def files(self, part: str) -> list[str]:
+        """The local files that alone decide, beside the settings, on the rows of a part; none: they are not kept."""
+        return []
 
     @abstractmethod
     def train_examples(self) -> Sequence[Example]:
@@ -127,24 +136,51 @@ class Task(LightningDataModule):
             InputError: nothing to train on, an unknown template, or no answer token left in any row.
         """
         if part not in self._rows:
-            train = part == "train"
-            limit = self.train_limit if train else self.held_out_limit
-            examples = list(self.train_examples() if train else self.held_out_examples())[:limit]
-            if not examples and not train and self.may_hold_out_none:
-                self._rows[part] = []
-                return []
-            if not examples:
-                raise InputError(f"task {type(self).__name__}: no {part.replace('_', '-')} rows")
-            if train:
-                self.sample = sample_rows(examples)
-                examples = list(self.change.examples(examples, self)) if self.change else examples
-            templates = self.templates_of(examples)
-            kept, origin, report = encode_rows(self.encoder, examples, self.template, templates, self.max_length)
-            if train and self.change:
-                kept = CompactRows(self._changed(r, examples[n]) for r, n in zip(kept, origin, strict=True))
-            self._rows[part], self.reports[part] = kept, report
-            _announce(f"{self.title} {part}".strip(), report, self.max_length)
+            name = self._entry(part)
+            if name is None:
+                self._read(part)
+            elif (kept := load(name)) is not None:
+                kept.say()
+                self._rows[part], self.reports[part], self._fingerprints[part] = (
+                    kept.rows,
+                    kept.report,
+                    kept.fingerprint,
+                )
+                self.sample = kept.sample or self.sample
+            else:
+                with listening() as told:
+                    self._read(part)
+                rows, sample = self._rows[part], self.sample if part == "train" else None
+                if isinstance(rows, CompactRows):
+                    store(name, CachedRows(rows, self.reports[part], sample, self.fingerprint(part), told))
         return self._rows[part]
+
+    def _entry(self, part: str) -> str | None:
+        """The name of the part's rows among those that are kept on disk; None where they are not kept."""
+        files = [Path(file) for file in self.files(part)]
+        settings = settings_of(self, Task, _NOT_OF_ROWS, _ATTRIBUTES)
+        if not large(files) or (self.change and part == "train") or settings is None:
+            return None
+        return entry_name(files, settings | {"part": part}, self.encoder)
+
+    def _read(self, part: str) -> None:
+        train = part == "train"
+        limit = self.train_limit if train else self.held_out_limit
+        examples = list(self.train_examples() if train else self.held_out_examples())[:limit]
+        if not examples and not train and self.may_hold_out_none:
+            self._rows[part] = []
+            return
+        if not examples:
+            raise InputError(f"task {type(self).__name__}: no {part.replace('_', '-')} rows")
+        if train:
+            self.sample = sample_rows(examples)
+            examples = list(self.change.examples(examples, self)) if self.change else examples
+        templates = self.templates_of(examples)
+        kept, origin, report = encode_rows(self.encoder, examples, self.template, templates, self.max_length)
+        if train and self.change:
+            kept = CompactRows(self._changed(r, examples[n]) for r, n in zip(kept, origin, strict=True))
+        self._rows[part], self.reports[part] = kept, report
+        _announce(f"{self.title} {part}".strip(), report, self.max_length)
 
     def _changed(self, row: Encoded, example: Example) -> Encoded:
         """A row as `change` wants it."""
@@ -158,10 +194,13 @@ class Task(LightningDataModule):
 
     def fingerprint(self, part: str) -> str:
         """Hash of the encoded rows of ``train`` or ``held_out``, in the source's order: text, template and masks."""
-        taken = hashlib.sha256()
-        for row in self.rows(part):
-            taken.update(array("q", [len(row.input_ids), *row.input_ids, *row.labels]).tobytes())
-        return taken.hexdigest()[:16]
+        rows = self.rows(part)
+        if part not in self._fingerprints:
+            taken = hashlib.sha256()
+            for block in (rows if isinstance(rows, CompactRows) else CompactRows(rows)).blocks():
+                taken.update(block)
+            self._fingerprints[part] = taken.hexdigest()[:16]
+        return self._fingerprints[part]
 
     def identity(self) -> dict[str, Any]:
         """What the record of a run says of its training text and rows."""
@@ -177,6 +216,7 @@ class Task(LightningDataModule):
     def replace_rows(self, part: str, rows: Sequence[Encoded], report: EncodingReport) -> None:
         """Take these rows for those of ``train`` or ``held_out``, which are not read any more."""
         self._rows[part], self.reports[part] = rows, report
+        self._fingerprints.pop(part, None)
 
     def templates_of(self, examples: Sequence[Example]) -> Mapping[str, PromptTemplate]:
         """The templates that rows name for themselves, by name."""

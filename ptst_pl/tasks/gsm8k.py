@@ -39,6 +39,11 @@ class GSM8K(Task):
         super().__init__(template, **options)
         self.train_file, self.held_out_file = train_file, held_out_file
 
+    def files(self, part: str) -> list[str]:
+        """See ``Task``."""
+        file = self.train_file if part == "train" else self.held_out_file
+        return [] if file is None else [file]
+
     def train_examples(self) -> Sequence[Example]:
         """All training rows."""
         return _examples(self.train_file, "train")

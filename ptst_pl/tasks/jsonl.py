@@ -68,6 +68,10 @@ class JsonLines(Task):
         self.held_out, self.on_bad_row = held_out, on_bad_row
         self._examples: dict[str, list[Example]] = {}
 
+    def files(self, part: str) -> list[str]:
+        """See ``Task``."""
+        return [self.train_file if part == "train" else self.held_out_file or self.train_file]
+
     def train_examples(self) -> Sequence[Example]:
         """The training rows, without those that are held out."""
         return [example for example in self._of(self.train_file) if not self._is_held_out(example)]

@@ -77,6 +77,11 @@ class SourceTask(Task):
             return "without an answer"
         return "" if example.question.strip() else "without a question"
 
+    def files(self, part: str) -> list[str]:
+        """See ``Task``."""
+        file = self.train_file if part == "train" else self.held_out_file or self.train_file
+        return [] if file is None else [file]
+
     def train_examples(self) -> Sequence[Example]:
         """The rows to train on, in the source's order."""
         return self._parts().train

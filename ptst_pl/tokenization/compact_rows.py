@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import overload
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
 
 from ptst_pl.tokenization.rows import Encoded
 
 _BYTES = "i"  # array's signed int of four bytes: ids and IGNORED
+_FILES = {"ids": "i4", "labels": "i4", "ends": "i8", "prompts": "i4", "truncated": "u1"}
+_HASHED_AT_ONCE = 1000
 
 
 class CompactRows(Sequence[Encoded]):
@@ -19,11 +26,56 @@ class CompactRows(Sequence[Encoded]):
     """
 
     def __init__(self, rows: Iterable[Encoded] = ()) -> None:
-        self._ids, self._labels = array(_BYTES), array(_BYTES)
-        self._ends, self._prompts = array("q", [0]), array(_BYTES)
-        self._truncated = bytearray()
+        # Arrays that grow, or, of mapped rows, numpy's on a file.
+        self._ids: Any = array(_BYTES)
+        self._labels: Any = array(_BYTES)
+        self._ends: Any = array("q", [0])
+        self._prompts: Any = array(_BYTES)
+        self._truncated: Any = bytearray()
         for row in rows:
             self.append(row)
+
+    @classmethod
+    def mapped(cls, folder: Path) -> CompactRows:
+        """Rows that ``save`` left; they stay on the disk, and cannot be added to.
+
+        Raises:
+            OSError: a file is missing.
+            ValueError: the files are not what ``save`` writes.
+        """
+        found = cls()
+        for name, kind in _FILES.items():
+            values = np.load(folder / f"{name}.npy", mmap_mode="r")
+            if values.ndim != 1 or values.dtype != np.dtype(kind):
+                raise ValueError(f"{name}.npy holds {values.dtype} in {values.ndim} dimensions")
+            setattr(found, f"_{name}", values)
+        sizes = len(found._labels), len(found._truncated), len(found._ends) - 1, int(found._ends[-1])
+        if sizes != (len(found._ids), len(found), len(found), len(found._ids)):
+            raise ValueError("the files' lengths do not belong together")
+        return found
+
+    def save(self, folder: Path) -> None:
+        """Write the rows into an existing folder; see ``mapped``."""
+        for name in _FILES:
+            np.save(folder / f"{name}.npy", self._values(name))
+
+    def _values(self, name: str) -> npt.NDArray[Any]:
+        values = getattr(self, f"_{name}")
+        return values if isinstance(values, np.ndarray) else np.frombuffer(values, _FILES[name])
+
+    def blocks(self) -> Iterator[bytes]:
+        """All rows as bytes, for a hash: of each its length, its ids and its labels, as int64."""
+        ids, labels, ends = self._values("ids"), self._values("labels"), self._values("ends").tolist()
+        for first in range(0, len(self), _HASHED_AT_ONCE):
+            part = ends[first : first + _HASHED_AT_ONCE + 1]
+            block, at = np.empty(2 * (part[-1] - part[0]) + len(part) - 1, np.int64), 0
+            for start, end in itertools.pairwise(part):
+                size = end - start
+                block[at] = size
+                block[at + 1 : at + 1 + size] = ids[start:end]
+                block[at + 1 + size : at + 1 + 2 * size] = labels[start:end]
+                at += 1 + 2 * size
+            yield block.tobytes()
 
     def append(self, row: Encoded) -> None:
         """Put a row behind the others."""
@@ -48,7 +100,7 @@ class CompactRows(Sequence[Encoded]):
         place = range(len(self))[index]
         part = slice(self._ends[place], self._ends[place + 1])
         ids, labels = self._ids[part].tolist(), self._labels[part].tolist()
-        return Encoded(ids, labels, self._prompts[place], bool(self._truncated[place]))
+        return Encoded(ids, labels, int(self._prompts[place]), bool(self._truncated[place]))
 
     def __iter__(self) -> Iterator[Encoded]:
         return (self[place] for place in range(len(self)))
@@ -61,7 +113,8 @@ class CompactRows(Sequence[Encoded]):
     @property
     def lengths(self) -> list[int]:
         """Tokens of every row, without making it."""
-        return [end - start for start, end in zip(self._ends, self._ends[1:], strict=False)]
+        sizes: list[int] = np.diff(self._values("ends")).tolist()
+        return sizes
 
 
 def _same(one: Encoded, other: object) -> bool:
