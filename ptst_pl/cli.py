@@ -6,11 +6,13 @@ Nothing heavy is imported before a command is known, so that ``--help`` answers 
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from ptst_pl import InputError, __version__, did_you_mean
 from ptst_pl.results.shipped import with_shipped_configs
@@ -85,6 +87,18 @@ def _module_of(arguments: Sequence[str]) -> str:
     return COMMANDS[arguments[0]][0]
 
 
+def _imported(name: str) -> Any:
+    """A command's module. What is imported is never garbage: looking through it again and again takes a second."""
+    if name in sys.modules:
+        return sys.modules[name]
+    gc.disable()
+    try:
+        return importlib.import_module(name)
+    finally:
+        gc.enable()
+        gc.freeze()
+
+
 def _print_anything() -> None:
     """What a terminal cannot show is escaped; no text of a model, a file or ours is a reason to stop."""
     for stream in (sys.stdout, sys.stderr):
@@ -107,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             known = ", ".join(COMMANDS)
             raise InputError(f"unknown command {arguments[0]!r}{did_you_mean(arguments[0], COMMANDS)} (known: {known})")
         _import_from_here()
-        importlib.import_module(_module_of(arguments)).main(with_shipped_configs(arguments))
+        _imported(_module_of(arguments)).main(with_shipped_configs(arguments))
     except InputError as error:
         print(f"ptst_pl: error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
