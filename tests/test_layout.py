@@ -104,6 +104,10 @@ def test_a_prefix_inside_a_prefix_is_not_taken_where_it_saves_less():
     assert group_rows(rows, [50] * 5) == [Group([0, 1, 2, 3, 4], 30)]
     rows = [[*LONG, n] for n in range(6)] + [[*LONG[:20], 200]]
     assert [sorted(group.rows) for group in group_rows(rows, [50] * 7)] == [[0, 1, 2, 3, 4, 5], [6]]
+    rows = [[1, 2, *[3] * 20, n] for n in range(4)] + [[1, 2, *[4] * 20, n] for n in range(4)]
+    assert [group.shared for group in group_rows(rows, [22] * 8)] == [22, 22]
+    assert [group.shared for group in group_rows(rows, [22] * 8, cost=2 * 3 * 22 - 7 * 2)] == [0] * 8
+    assert [group.shared for group in group_rows(rows, [22] * 8, cost=2 * 3 * 22 - 7 * 2 - 1)] == [22, 22]
 
 
 def test_rows_with_little_in_common_lie_alone():

@@ -23,7 +23,11 @@ def test_the_tables_of_the_gpu_on_a_tiny_model():
     inside = found.split("answers inside a LoRA fit")
     assert inside[0].endswith("12 prompts in all, at most 24 tokens\n")
     kinds = [line.split("  ")[0] for line in inside[1].splitlines()[2:]]
-    expected = ["80 % of 15 to 40 tokens, 20 % to the limit", "all to the limit", "the same answers once more, as drafts"]
+    expected = [
+        "80 % of 15 to 40 tokens, 20 % to the limit",
+        "all to the limit",
+        "the same answers once more, as drafts",
+    ]
     assert kinds == expected
 
 

@@ -77,6 +77,7 @@ def test_the_prefix_is_read_once_and_not_by_row(monkeypatch):
 
 def test_several_templates_form_groups_of_their_own(monkeypatch):
     monkeypatch.setattr(prefix_module, "LEAST", 4)
+    monkeypatch.setattr(prefix_module, "COST", 0)
     prompts = prompts_of(8, 20, seed=1) + prompts_of(8, 12, seed=2) + prompts_of(2, 0, seed=3)
     groups = shared_prefixes(prompts)
     assert [group.shared for group in groups] == [20, 12, 0]

@@ -44,10 +44,14 @@ class Counting:
         self.slots[len(rows) :] = [None] * (len(self.slots) - len(rows))
         return [[token(row.request.seed, len(row.made) + step) for row in rows] for step in range(steps)]
 
-    def move(self, source, target, row):
-        assert self.slots[source] is not None
-        assert self.slots[source][0] == row.index
-        self.slots[target], self.slots[source] = self.slots[source], None
+    def move(self, moves):
+        before = list(self.slots)
+        for source, target, row in moves:
+            assert before[source] is not None
+            assert before[source][0] == row.index
+            self.slots[target] = before[source]
+        for source in {move[0] for move in moves} - {move[1] for move in moves}:
+            self.slots[source] = None
 
 
 class Cleared(Counting):
@@ -118,7 +122,7 @@ def test_prompts_are_cut_into_batches_that_fit(sizes, tokens):
 
 def test_slots_are_bounded_by_wish_requests_and_memory():
     cpu = torch.device("cpu")
-    assert slots_for(None, 10_000, 1, 10**9, cpu) == 256
+    assert slots_for(None, 10_000, 1, 10**9, cpu) == 512
     assert slots_for(64, 10_000, 1, 10**9, cpu) == 64
     assert slots_for(64, 3, 1, 10**9, cpu) == 3
     assert slots_for(64, 100, 1000, 5500, cpu) == 5

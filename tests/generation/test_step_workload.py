@@ -55,7 +55,7 @@ class Workload:
         self.steps += steps
         return self.graphs.steps(look).tolist()
 
-    def move(self, source, target, row):
+    def move(self, moves):
         pass
 
 

@@ -11,7 +11,7 @@ CPU_BYTES = 2 * 2**30
 # Share of a GPU's free memory for slots and logits; the rest is for the model's own intermediate results.
 CUDA_SHARE = 0.6
 # More rows make a step longer without making it more efficient.
-MOST_SLOTS = {"cpu": 256, "cuda": 256}
+MOST_SLOTS = {"cpu": 512, "cuda": 256}
 # Copies of the logits, in float32, that choosing a token takes: head and cast; sorting, sums and indices.
 GREEDY_COPIES, SAMPLED_COPIES = 2, 10
 

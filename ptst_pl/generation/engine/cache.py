@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -93,8 +94,10 @@ class SlotCache:
         self.keys[layer][rows, :, :size] = keys
         self.values[layer][rows, :, :size] = values
 
-    def move(self, source: int, target: int, size: int) -> None:
-        """Copy a row's first ``size`` tokens into another slot."""
+    def move(self, sources: Sequence[int], targets: Sequence[int], size: int) -> None:
+        """Copy rows' first ``size`` tokens into other slots, all at the same time."""
+        device = self.shape.device
+        old, new = torch.tensor(sources).to(device), torch.tensor(targets).to(device)
         for tensors in (self.keys, self.values):
             for tensor in tensors.values():
-                tensor[target, :, :size] = tensor[source, :, :size]
+                tensor[new, :, :size] = tensor[old, :, :size]

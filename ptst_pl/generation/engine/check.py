@@ -15,6 +15,7 @@ from ptst_pl.generation.engine.attention import NAME, Form, Pass
 from ptst_pl.generation.engine.cache import CacheShape, LayerShape, SlotCache
 from ptst_pl.generation.engine.decode_pass import DecodePass
 from ptst_pl.generation.engine.model_runner import ModelRunner
+from ptst_pl.generation.engine.packed_weights import packed
 from ptst_pl.model import causal_lm, evaluating
 from ptst_pl.model.attention import attending_with, own_attention
 from ptst_pl.model.sharding import in_root
@@ -140,7 +141,7 @@ def _probe(vocabulary: int) -> tuple[list[int], list[list[int]], list[int]]:
 
 def _ours(model: nn.Module, shape: CacheShape) -> Tensor:
     """(4, V): behind both prompts, then behind both with one token more."""
-    with serving(model) as inner:
+    with serving(model) as inner, packed(inner), torch.no_grad():
         prefix, prompts, answers = _probe(inner.config.get_text_config().vocab_size)
         runner = ModelRunner(inner, SlotCache(shape, 2, 16), Decoding(), prefix)
         read = runner.prompt_logits(0, prompts)

@@ -18,6 +18,7 @@ from ptst_pl.generation.engine.cache import CacheShape, SlotCache
 from ptst_pl.generation.engine.check import cache_shape, serving
 from ptst_pl.generation.engine.drafts import LEAST_HELD, Trust
 from ptst_pl.generation.engine.model_runner import ModelRunner
+from ptst_pl.generation.engine.packed_weights import packed
 from ptst_pl.generation.engine.prefix import shared_prefixes
 from ptst_pl.generation.engine.schedule import Ending, Row, Settings, serve
 from ptst_pl.generation.request import Request
@@ -130,7 +131,7 @@ def _serve(model: nn.Module, waiting: Sequence[Row], work: _Work, most: int | No
     )
     try:
         cache = _cache(model, shape, slots, length)
-        with serving(model) as inner:
+        with serving(model) as inner, packed(inner):
             for group in groups:
                 for place in group.rows:
                     waiting[place].shared = group.shared

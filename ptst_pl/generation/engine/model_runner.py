@@ -179,10 +179,13 @@ class ModelRunner:
         """(B, V) logits behind (B,) ``ids``."""
         return self.logits(ids[:, None], (places + self.prefix)[:, None], work)
 
-    def move(self, source: int, target: int, row: Row) -> None:
+    def move(self, moves: Sequence[tuple[int, int, Row]]) -> None:
         """See ``schedule.Runner``."""
-        # The newest token is in no slot yet, and the one before only if a step has followed the prompt.
-        self.cache.move(source, target, len(row.request.ids) - self.prefix + len(row.made) - 1)
+        if moves:
+            sources, targets, rows = zip(*moves, strict=True)
+            # The newest token is in no slot yet, and the one before only if a step has followed the prompt.
+            held = [len(row.request.ids) - self.prefix + len(row.made) - 1 for row in rows]
+            self.cache.move(sources, targets, max(held))
 
 
 def _forward(model: nn.Module, ids: Tensor, places: Tensor, work: Pass) -> Tensor:

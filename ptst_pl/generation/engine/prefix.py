@@ -8,6 +8,9 @@ from ptst_pl.tokenization.batches.layout import WORTHWHILE, Group, group_rows
 
 # Fewer prompts than this do not fill the slots: what they would save is less than what a thin batch costs.
 LEAST = 32
+# Tokens that a further group must save: its last answers are made in thin batches, which takes about as long as
+# reading so many.
+COST = 4096
 
 
 def shared_prefixes(prompts: Sequence[Sequence[int]]) -> list[Group]:
@@ -24,7 +27,7 @@ def shared_prefixes(prompts: Sequence[Sequence[int]]) -> list[Group]:
     for number, prompt in enumerate(prompts):
         places.setdefault(tuple(prompt), []).append(number)
     different = list(places)
-    groups = group_rows(different, [len(prompt) - 1 for prompt in different])
+    groups = group_rows(different, [len(prompt) - 1 for prompt in different], cost=COST)
     large = [group for group in groups if len(group.rows) >= LEAST and group.shared]
     rest = sorted({number for group in groups for number in group.rows} - {n for group in large for n in group.rows})
     if len(rest) == len(different):

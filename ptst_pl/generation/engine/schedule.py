@@ -49,8 +49,8 @@ class Runner(Protocol):
     def decode(self, rows: Sequence[Row], steps: int) -> list[list[int]]:
         """Of every step one token for each row, from the tokens that the rows have."""
 
-    def move(self, source: int, target: int, row: Row) -> None:
-        """Let ``row`` go on in another slot."""
+    def move(self, moves: Sequence[tuple[int, int, Row]]) -> None:
+        """Let rows go on in other slots, all at the same time: from the first to the second number."""
 
 
 @dataclass
@@ -161,13 +161,17 @@ def _grow(rows: Sequence[Row], tokens: Sequence[Sequence[int]], ending: Ending) 
 
 
 def _leave(runner: Runner, active: list[Row], finished: dict[int, str], done: Callable[[int, Answer], object]) -> None:
-    """Hand finished rows out; the last row moves into the slot of one that left."""
-    for slot in reversed(range(len(active)) if finished else range(0)):
-        row = active[slot]
-        if row.index not in finished:
-            continue
-        last = active.pop()
-        if last is not row:
-            runner.move(len(active), slot, last)
-            active[slot] = last
-        done(row.index, Answer(list(row.made), finished[row.index]))
+    """Hand finished rows out; the last rows move into the slots of those that left."""
+    if not finished:
+        return
+    before = list(active)
+    places = {row.index: slot for slot, row in enumerate(before)}
+    for slot in reversed(range(len(before))):
+        if before[slot].index in finished:
+            last = active.pop()
+            if slot < len(active):
+                active[slot] = last
+    runner.move([(places[row.index], slot, row) for slot, row in enumerate(active) if places[row.index] != slot])
+    for row in reversed(before):
+        if row.index in finished:
+            done(row.index, Answer(list(row.made), finished[row.index]))

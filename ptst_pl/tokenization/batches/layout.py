@@ -88,7 +88,9 @@ class Group(NamedTuple):
     shared: int
 
 
-def group_rows(rows: Sequence[Sequence[int]], limits: Sequence[int], sharing: bool = True) -> list[Group]:
+def group_rows(
+    rows: Sequence[Sequence[int]], limits: Sequence[int], sharing: bool = True, cost: int = 0
+) -> list[Group]:
     """Groups of rows such that computing each group's common prefix once saves the most tokens.
 
     A group shares one prefix; rows of several templates form several groups.
@@ -97,14 +99,15 @@ def group_rows(rows: Sequence[Sequence[int]], limits: Sequence[int], sharing: bo
         rows: the rows' token ids.
         limits: of every row, how many first tokens may be shared.
         sharing: False puts every row in a group of its own.
+        cost: tokens that a further group that shares must save.
     """
     if not (sharing and rows):
         return [Group([number], 0) for number in range(len(rows))]
     order = sorted(range(len(rows)), key=lambda number: list(rows[number]))
-    return sorted(_best(rows, limits, order, 0), key=lambda group: min(group.rows))
+    return sorted(_best(rows, limits, order, 0, cost), key=lambda group: min(group.rows))
 
 
-def _best(rows: Sequence[Sequence[int]], limits: Sequence[int], order: list[int], known: int) -> list[Group]:
+def _best(rows: Sequence[Sequence[int]], limits: Sequence[int], order: list[int], known: int, cost: int) -> list[Group]:
     """``order`` is sorted, and its rows agree in ``known`` tokens: first and last agree in what all agree in."""
     if len(order) == 1:
         return [Group(order, 0)]
@@ -114,8 +117,9 @@ def _best(rows: Sequence[Sequence[int]], limits: Sequence[int], order: list[int]
     if len(parts) == 1:
         apart: list[Group] = []
     else:
-        apart = [group for part in parts for group in _best(rows, limits, part, shared)]
-    if apart and sum(_saved(group) for group in apart) > together:
+        apart = [group for part in parts for group in _best(rows, limits, part, shared, cost)]
+    further = max(0, sum(group.shared > 0 for group in apart) - 1)
+    if apart and sum(_saved(group) for group in apart) - cost * further > together:
         return apart
     return [Group(order, shared)] if together >= WORTHWHILE else [Group([number], 0) for number in order]
 
