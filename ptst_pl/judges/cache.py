@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sqlite3
 import threading
 import time
@@ -20,6 +19,7 @@ from typing import Any
 
 from ptst_pl import InputError
 from ptst_pl.generation.endpoint import Reply
+from ptst_pl.results.disk.cache_home import cache_home
 
 FILE_NAME = "replies.sqlite3"
 # Seconds to wait for another process that is writing.
@@ -28,11 +28,8 @@ _AT_A_TIME = 500
 
 
 def default_path() -> Path:
-    """``replies.sqlite3`` in ``$PTST_PL_CACHE``, ``$XDG_CACHE_HOME/ptst_pl`` or ``~/.cache/ptst_pl``."""
-    if own := os.environ.get("PTST_PL_CACHE"):
-        return Path(own).expanduser() / FILE_NAME
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path("~/.cache").expanduser()) / "ptst_pl" / FILE_NAME
+    """``replies.sqlite3`` where things are kept."""
+    return cache_home() / FILE_NAME
 
 
 def reply_key(

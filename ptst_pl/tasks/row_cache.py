@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import ptst_pl
+from ptst_pl.results.disk.cache_home import cache_home
 from ptst_pl.tasks.row_sample import RowSample
 from ptst_pl.tokenization import EncodingReport, Example, TemplateTokenizer
 from ptst_pl.tokenization.compact_rows import CompactRows
@@ -61,11 +62,8 @@ class CachedRows:
 
 
 def cache_folder() -> Path | None:
-    """Where entries are: below ``PTST_PL_CACHE``, or else the user's folder for caches; None if that is empty."""
-    given = os.environ.get("PTST_PL_CACHE")
-    if given is None:
-        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ptst_pl" / "rows"
-    return Path(given) / "rows" if given else None
+    """Where entries are; None if the user wants none (``PTST_PL_KEEP_ROWS=no``)."""
+    return None if os.environ.get("PTST_PL_KEEP_ROWS", "").lower() in ("no", "0", "off") else cache_home() / "rows"
 
 
 def large(files: Sequence[Path]) -> bool:
@@ -176,7 +174,7 @@ def store(name: str, found: CachedRows) -> None:
             fresh.rename(folder / name)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
-        log.info("encoded rows are kept in %s for the next start (PTST_PL_CACHE= keeps none)", folder / name)
+        log.info("encoded rows are kept in %s for the next start (PTST_PL_KEEP_ROWS=no keeps none)", folder / name)
         _make_room(folder)
     except OSError as error:
         log.warning("encoded rows cannot be kept in %s (%s): the next start encodes them again", folder, error)

@@ -53,6 +53,7 @@ def test_sampled_answers_too(kind, recorders):
 
 def test_groups_with_other_prefixes_have_recordings_of_their_own(recorders, monkeypatch):
     monkeypatch.setattr(prefix_module, "LEAST", 4)
+    monkeypatch.setattr(prefix_module, "COST", 0)
     model = model_of("qwen3")
     prompts = prompts_of(8, 20, seed=1) + prompts_of(8, 12, seed=2) + prompts_of(4, 0, seed=3)
     requests = requests_of(prompts, longest=24)
