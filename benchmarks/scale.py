@@ -107,7 +107,7 @@ def answers(folder: Path, count: int) -> Cost:
                 bad = n % 100 < step
                 judged.append(Verdict("own", str(n), template, step, "refusal", harmful=bad, refused=not bad))
         results.add(made, judged, summarise(judged), step)
-    return cost(folder, "report", str(version), "--output", str(folder / "page"))
+    return cost(folder, "report", str(version), "--out", str(folder / "page"))
 
 
 def main() -> None:

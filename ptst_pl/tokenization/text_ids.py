@@ -26,7 +26,6 @@ class TextIds:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         self.tokenizer = tokenizer
-        self._same: dict[int, int] = {}
 
     @cached_property
     def leading(self) -> list[int]:
@@ -62,8 +61,7 @@ class TextIds:
         """
         options.setdefault("add_special_tokens", False)
         _check_unicode(text)
-        # One object for each token id: a large data set holds hundreds of millions of them.
-        return [self._same.setdefault(token, token) for token in self.tokenizer(text, **options)["input_ids"]]
+        return list(self.tokenizer(text, return_attention_mask=False, **options)["input_ids"])
 
     def holds_special(self, text: str) -> bool:
         """Whether a special token of the tokenizer stands in the text."""
@@ -82,8 +80,7 @@ class TextIds:
         """
         _check_unicode("".join([*(part.text for part in parts), answer]))
         pieces = [(part.text, _NONE if part.given else None) for part in parts]
-        ids = self._guarded.ids([*pieces, (separator, None), (answer, self._unmarked)])
-        return [self._same.setdefault(token, token) for token in ids]
+        return self._guarded.ids([*pieces, (separator, None), (answer, self._unmarked)])
 
     def answer_ids(
         self, prompt: list[int], leading: list[int], rendered: Rendered, answer: str, parts: Sequence[Part] = ()
