@@ -305,7 +305,7 @@ class Evaluation:
         )  # fmt: skip
         if self.drafts:
             self._last |= {
-                (c.name, index): array("l", a.ids) for (c, index), a in zip(places, found_answers, strict=True)
+                (c.name, index): array("i", a.ids) for (c, index), a in zip(places, found_answers, strict=True)
             }
         return [
             answer
