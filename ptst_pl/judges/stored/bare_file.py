@@ -8,7 +8,6 @@ from typing import Any
 from ptst_pl import InputError
 from ptst_pl.results.records import Generation
 from ptst_pl.suites.rows import find_column
-from ptst_pl.tasks.row_files import read_row_file
 
 QUESTIONS = ("question", "prompt", "instruction", "goal", "behavior", "input", "query")
 ANSWERS = ("answer", "response", "completion", "output", "generation", "reply")
@@ -21,6 +20,8 @@ def read_answers(file: Path, measures: str) -> list[Generation]:
     Raises:
         InputError: no rows, a row without question or answer, or two rows of one id.
     """
+    from ptst_pl.tasks.row_files import read_row_file  # its room loads torch, which judging a run's answers need not
+
     found: dict[str, Generation] = {}
     for number, (where, row) in enumerate(read_row_file(str(file)), 1):
         generation = _generation(row, where, file.name.split(".")[0], str(number), measures)

@@ -108,10 +108,11 @@ class TestAgree:
     def test_bad_arguments_are_one_line(self, judged, refused, argv, expected):
         assert expected in refused("agree", judged, *argv)
 
-    def test_needs_no_torch(self, judged):
+    @pytest.mark.parametrize("words", [["agree"], ["judge", "--judge", "refusal"]], ids=["agree", "judge"])
+    def test_needs_no_torch(self, judged, words):
         code = "import sys; from ptst_pl.cli import main; main(sys.argv[1:]); assert 'torch' not in sys.modules"
         done = subprocess.run(
-            [sys.executable, "-c", code, "agree", str(judged)], capture_output=True, text=True, check=False
+            [sys.executable, "-c", code, *words, str(judged)], capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
 
