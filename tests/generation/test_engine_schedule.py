@@ -127,3 +127,17 @@ def test_slots_are_bounded_by_wish_requests_and_memory():
     assert slots_for(64, 3, 1, 10**9, cpu) == 3
     assert slots_for(64, 100, 1000, 5500, cpu) == 5
     assert slots_for(64, 100, 10_000, 5500, cpu) == 1
+
+
+def test_a_shared_prefix_counts_where_its_copies_need_memory():
+    class Noting(Cleared):
+        def prefill(self, first, rows):
+            sizes.append(len(rows))
+            return super().prefill(first, rows)
+
+    for counted, expected_sizes in ((False, [4, 4]), (True, [2, 2, 2, 2])):
+        sizes: list[int] = []
+        rows = [Row(index, Request([1] * 15, 0, 3), shared=10) for index in range(8)]
+        settings = Settings(8, prefill_tokens=20 if not counted else 30, count_shared=counted)
+        serve(Noting(8), rows, settings, Ending(frozenset()), lambda *answer: None, lambda tokens: None)
+        assert sizes == expected_sizes

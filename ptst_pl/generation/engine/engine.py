@@ -128,6 +128,7 @@ def _serve(model: nn.Module, waiting: Sequence[Row], work: _Work, most: int | No
         every=EVERY.get(kind, 1) if work.every is None else work.every,
         refill=max(1, int(slots * REFILL)),
         prefill_tokens=PREFILL_TOKENS.get(kind, PREFILL_TOKENS["cpu"]),
+        count_shared=kind != "cpu",
     )
     try:
         cache = _cache(model, shape, slots, length)

@@ -84,12 +84,15 @@ class Settings:
         every: steps between two looks at the tokens; answers do not depend on it.
         refill: free slots for which it is worth to interrupt the others.
         prefill_tokens: most tokens, with padding, that are read at once.
+        count_shared: whether the shared prefix counts too; every row gets a copy of its keys and values meanwhile, for
+            which a GPU may have no room.
     """
 
     slots: int
     every: int = 1
     refill: int = 1
     prefill_tokens: int = 4096
+    count_shared: bool = False
 
 
 def serve(
@@ -121,7 +124,8 @@ def serve(
                 if not trust.worthwhile:
                     for row in taken:
                         row.draft = []
-                count = fitting([row.unread for row in taken], settings.prefill_tokens)
+                sizes = [row.unread + row.shared * settings.count_shared for row in taken]
+                count = fitting(sizes, settings.prefill_tokens)
                 part, taken = taken[:count], taken[count:]
                 tokens = runner.prefill(len(active), part)
                 trust.note([row.draft for row in part], tokens)
