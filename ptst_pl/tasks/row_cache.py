@@ -8,6 +8,7 @@ read (how many were left out, and why) is kept with them and said again.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import json
@@ -16,7 +17,6 @@ import os
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -105,12 +105,18 @@ def entry_name(files: Sequence[Path], settings: Mapping[str, str], encoder: Temp
         return None
     taken = hashlib.sha256(_code().encode())
     own = (encoder.tokenizer.init_kwargs, encoder.tokenizer.chat_template, encoder.tokenizer.special_tokens_map)
-    for part in (backend.to_str(), repr(own), repr(sorted(settings.items())), *map(metadata.version, _LIBRARIES)):
+    for part in (_rules(backend), repr(own), repr(sorted(settings.items())), *map(metadata.version, _LIBRARIES)):
         taken.update(hashlib.sha256(part.encode("utf-8", "surrogatepass")).digest())
     for file in files:
         with file.open("rb") as handle:
             taken.update(hashlib.file_digest(handle, "sha256").digest())
     return taken.hexdigest()[:32]
+
+
+def _rules(backend: Any) -> str:
+    """How text becomes ids; cutting and padding are switched on and off by every call."""
+    rules = json.loads(backend.to_str())
+    return json.dumps({name: value for name, value in rules.items() if name not in ("truncation", "padding")})
 
 
 def _code() -> str:
@@ -129,15 +135,16 @@ def load(name: str) -> CachedRows | None:
     try:
         about = json.loads((folder / name / _ABOUT).read_text(encoding="utf-8"))
         rows = CompactRows.mapped(folder / name)
-        os.utime(folder / name)
+        with contextlib.suppress(OSError):  # of a folder that others own
+            os.utime(folder / name)
         sample = about["sample"] and _sample(about["sample"])
         told = [(int(level), str(message)) for level, message in about["told"]]
         found = CachedRows(rows, EncodingReport(**about["report"]), sample, about["fingerprint"], told)
+        if len(rows) != found.report.rows - found.report.dropped:
+            raise ValueError(f"{len(rows)} rows instead of {found.report.rows - found.report.dropped}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         log.warning("kept rows in %s cannot be used (%s): they are read again", folder / name, error)
-        return None
-    if len(rows) != found.report.rows - found.report.dropped:
-        log.warning("kept rows in %s are not complete: they are read again", folder / name)
+        shutil.rmtree(folder / name, ignore_errors=True)
         return None
     log.info("%d encoded rows from an earlier start, %s", len(rows), folder / name)
     return found
@@ -170,8 +177,8 @@ def store(name: str, found: CachedRows) -> None:
                 "told": found.told,
             }
             (fresh / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
-            shutil.rmtree(folder / name, ignore_errors=True)
-            fresh.rename(folder / name)
+            if not (folder / name).exists():  # else another process has made it meanwhile
+                fresh.rename(folder / name)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
         log.info("encoded rows are kept in %s for the next start (PTST_PL_KEEP_ROWS=no keeps none)", folder / name)
@@ -195,7 +202,7 @@ def _make_room(folder: Path) -> None:
             shutil.rmtree(entry, ignore_errors=True)
 
 
-@contextmanager
+@contextlib.contextmanager
 def listening() -> Iterator[list[tuple[int, str]]]:
     """What the package logs meanwhile, from ``info`` on."""
     told: list[tuple[int, str]] = []
