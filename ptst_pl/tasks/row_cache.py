@@ -15,7 +15,7 @@ import json
 import logging
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
@@ -130,23 +130,32 @@ def _code() -> str:
 def load(name: str) -> CachedRows | None:
     """The entry of that name; None if there is none, or it cannot be read."""
     folder = cache_folder()
-    if folder is None or not (folder / name / _ABOUT).is_file():
+    if folder is None or not (folder / name).is_dir():
         return None
     try:
         about = json.loads((folder / name / _ABOUT).read_text(encoding="utf-8"))
+        if about["files"] != _contents(folder / name):
+            raise ValueError("a file is not as it was written")
         rows = CompactRows.mapped(folder / name)
         with contextlib.suppress(OSError):  # of a folder that others own
             os.utime(folder / name)
         sample = about["sample"] and _sample(about["sample"])
         told = [(int(level), str(message)) for level, message in about["told"]]
         found = CachedRows(rows, EncodingReport(**about["report"]), sample, about["fingerprint"], told)
-        if len(rows) != found.report.rows - found.report.dropped:
-            raise ValueError(f"{len(rows)} rows instead of {found.report.rows - found.report.dropped}")
     except (OSError, ValueError, KeyError, TypeError) as error:
         log.warning("kept rows in %s cannot be used (%s): they are read again", folder / name, error)
         shutil.rmtree(folder / name, ignore_errors=True)
         return None
     log.info("%d encoded rows from an earlier start, %s", len(rows), folder / name)
+    return found
+
+
+def _contents(entry: Path) -> dict[str, str]:
+    """The hash of every file of an entry but the one that says what is in it."""
+    found = {}
+    for file in sorted(entry.glob("*.npy")):
+        with file.open("rb") as handle:
+            found[file.name] = hashlib.file_digest(handle, "sha256").hexdigest()
     return found
 
 
@@ -166,7 +175,8 @@ def store(name: str, found: CachedRows) -> None:
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix="new-", dir=folder))
+        fresh = folder / f"new-{uuid.uuid4().hex}"
+        fresh.mkdir()
         try:
             found.rows.save(fresh)
             sample = found.sample and _stored_sample(found.sample)
@@ -175,6 +185,7 @@ def store(name: str, found: CachedRows) -> None:
                 "sample": sample,
                 "fingerprint": found.fingerprint,
                 "told": found.told,
+                "files": _contents(fresh),
             }
             (fresh / _ABOUT).write_text(json.dumps(about), encoding="utf-8")
             if not (folder / name).exists():  # else another process has made it meanwhile

@@ -45,11 +45,9 @@ def test_layers_are_as_before_whatever_happens(monkeypatch):
     before = {name: sorted(vars(module)) for name, module in model.named_modules()}
     with packed(model):
         assert "forward" in vars(model.lm_head)
-    real = packed_weights.functools.partial
-    monkeypatch.setattr(
-        packed_weights.functools, "partial", lambda *parts: real(*parts) if parts[1].shape[0] < 64 else 1 / 0
-    )
-    with pytest.raises(ZeroDivisionError), packed(model):
+    real = packed_weights._layers
+    monkeypatch.setattr(packed_weights, "_layers", lambda model: [*real(model), nn.Identity()])
+    with pytest.raises(AttributeError, match="weight"), packed(model):
         pass
     assert {name: sorted(vars(module)) for name, module in model.named_modules()} == before
 

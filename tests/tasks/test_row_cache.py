@@ -104,7 +104,7 @@ def test_another_text_tokenizer_or_code_is_another_entry(world, folder, file, tm
     assert len(entries(folder)) == 4
 
 
-@pytest.mark.parametrize("damage", ["cut", "gone", "text", "other"])
+@pytest.mark.parametrize("damage", ["cut", "gone", "text", "other", "one number"])
 def test_a_damaged_entry_is_made_anew(world, folder, file, damage, caplog):
     whole = list(task(world, file).rows("train"))
     (name,) = entries(folder)
@@ -115,6 +115,8 @@ def test_a_damaged_entry_is_made_anew(world, folder, file, damage, caplog):
         ids.unlink()
     elif damage == "text":
         (folder / name / "about.json").write_text("{")
+    elif damage == "one number":
+        ids.write_bytes(ids.read_bytes()[:-4] + b"\x05\0\0\0")
     else:
         ids.write_bytes((folder / name / "prompts.npy").read_bytes())
     assert list(task(world, file).rows("train")) == whole
