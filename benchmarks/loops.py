@@ -94,7 +94,7 @@ def _options(setting: dict[str, Any]) -> dict[str, Any]:
         "save_strategy": "no",
         "report_to": [],
         "use_cpu": not CUDA,
-        "bf16": setting["dtype"] == "bfloat16",
+        "bf16": setting["bf16"],
         "disable_tqdm": True,
         "learning_rate": 1e-5,
         "train_sampling_strategy": "sequential",

@@ -110,7 +110,7 @@ def write_setting(name: str, folder: Path, options: argparse.Namespace) -> dict[
     setting = {
         "model": str(model), "config": str(folder / "fit.yaml"), "batch": BATCH, "steps": STEPS,
         "turns": options.turns + 1, "threads": options.threads, "dtype": "bfloat16" if options.lora else "float32",
-        "lora": options.lora, "encoded": [(row.input_ids, row.labels) for row in encoded],
+        "lora": options.lora, "bf16": options.lora or options.bf16, "encoded": [(row.input_ids, row.labels) for row in encoded],
     }  # fmt: skip
     (folder / "fit.yaml").write_text(yaml.safe_dump(fit_config(template, folder, setting)))
     return setting
@@ -125,7 +125,7 @@ def fit_config(template: str, folder: Path, setting: dict[str, Any]) -> dict[str
         "trainer": {
             "accelerator": "cuda" if CUDA else "cpu", "devices": 1, "max_steps": setting["steps"] * setting["turns"],
             "gradient_clip_val": 1.0, "limit_val_batches": 0, "log_every_n_steps": 1000, "enable_progress_bar": False,
-            "precision": "bf16-mixed" if setting["lora"] else "32-true",
+            "precision": "bf16-mixed" if setting["bf16"] else "32-true",
         },
         "model": {
             "pretrained": setting["model"], "method": "lora" if setting["lora"] else "full",
@@ -257,6 +257,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--shape", choices=["tiny", "small", "1b", "7b"], default="small")
     parser.add_argument("--lora", action="store_true", help="LoRA on bfloat16 weights")
+    parser.add_argument("--bf16", action="store_true", help="products in bfloat16, weights in float32 (bf16-mixed)")
     parser.add_argument("--tuned", action="store_true", help="huge pages for every loop")
     parser.add_argument("--loops", nargs="+", choices=LOOPS, default=LOOPS)
     parser.add_argument("--quick", action="store_true", help="one turn, our loop and transformers', nothing written")

@@ -66,7 +66,8 @@ def row_attention(
     kernel = "sdpa" if rows == "padded" else usable_kernel(query.device, query.dtype)
     if kernel != "sdpa" and window is None and softcap is None and not dropout:
         return in_one_call(kernel, query, key, value, scaling, layout), None
-    parts = by_segment(query, key, value, layout, scaling, window, softcap, dropout)
+    with torch.autocast(query.device.type, enabled=False):
+        parts = by_segment(query, key, value, layout, scaling, window, softcap, dropout)
     return torch.cat(parts, 2).transpose(1, 2), None
 
 
@@ -74,11 +75,14 @@ AttentionInterface.register(NAME, row_attention)  # type: ignore[no-untyped-call
 
 
 def _autocast(*parts: Tensor) -> list[Tensor]:
-    """In autocast's type: rotated by float32 angles, queries and keys are float32, which no fast kernel takes."""
+    """In one type: rotated by float32 angles, queries and keys are float32 under autocast, and values are not.
+
+    That of autocast, as no fast kernel of a GPU takes another; on a processor float32, whose backward pass is faster.
+    """
     device = parts[0].device.type
     if not torch.is_autocast_enabled(device):
         return list(parts)
-    kind = torch.get_autocast_dtype(device)
+    kind = torch.float32 if device == "cpu" else torch.get_autocast_dtype(device)
     return [part.to(kind) for part in parts]
 
 

@@ -20,7 +20,7 @@ class Block(NamedTuple):
 
     Attributes:
         nll: (R,) float32.
-        by_logits: (R, V) float32, the gradient of the summed loss by the logits, if it was asked for.
+        by_logits: (R, V) in the logits' type, the gradient of the summed loss by them, if it was asked for.
     """
 
     nll: Tensor
@@ -49,7 +49,7 @@ def head_nll(hidden: Tensor, weight: Tensor, targets: Tensor, softcap: float | N
     device = hidden.device.type
     kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
     gradient = torch.is_grad_enabled()
-    found = _HeadLoss.apply(hidden.to(kind), weight.to(kind), targets, softcap, gradient)  # type: ignore[no-untyped-call]
+    found = _HeadLoss.apply(hidden, weight, targets, softcap, gradient, kind)  # type: ignore[no-untyped-call]
     return found[0], found[1]
 
 
@@ -58,41 +58,61 @@ class _HeadLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, softcap: float | None, gradient: bool
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        targets: Tensor,
+        softcap: float | None,
+        gradient: bool,
+        kind: torch.dtype,
     ) -> tuple[Tensor, Tensor]:
-        """Block by block; gradients only where they are asked for."""
+        """Block by block, with products in type ``kind``; gradients only where they are asked for."""
         by_hidden, by_weight = (gradient and needed for needed in ctx.needs_input_grad[:2])
-        nll = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
-        hidden_grad = torch.empty_like(hidden) if by_hidden else None
+        # Cast here, not before: autograd would round the gradients to ``kind`` and cast them back.
+        states, matrix = hidden.to(kind), weight.to(kind)
+        nll = torch.empty(len(states), dtype=torch.float32, device=states.device)
+        hidden_grad = torch.empty_like(states) if by_hidden else None
         # In float32 over the blocks: in bfloat16 every block would round what the ones before it have summed.
         weight_grad = torch.zeros(weight.shape, dtype=torch.float32, device=weight.device) if by_weight else None
-        size = rows_per_block(len(weight), hidden.device)
-        # One buffer for all blocks: fresh memory costs as much as a pass over it.
-        raw = hidden.new_empty(min(size, len(hidden)), len(weight))
-        for start in range(0, len(hidden), size):
+        size = rows_per_block(len(weight), states.device)
+        buffers = _Buffers(min(size, len(states)), matrix)
+        for start in range(0, len(states), size):
             part = slice(start, start + size)
-            rows = hidden[part]
-            logits = torch.mm(rows, weight.t(), out=raw[: len(rows)])
-            block = block_nll(logits, targets[part], softcap, by_hidden or by_weight)
+            rows = states[part]
+            logits = torch.mm(rows, matrix.t(), out=buffers.raw[: len(rows)])
+            block = block_nll(logits, targets[part], softcap, by_hidden or by_weight, buffers)
             nll[part] = block.nll
-            by_logits = block.by_logits.to(hidden.dtype)
             if hidden_grad is not None:
-                torch.mm(by_logits, weight, out=hidden_grad[part])
+                torch.mm(block.by_logits, matrix, out=hidden_grad[part])
             if weight_grad is not None:
-                _add_product(weight_grad, by_logits.t(), rows)
-        ctx.kind = weight.dtype
-        ctx.grads = hidden_grad, weight_grad
+                _add_product(weight_grad, block.by_logits.t(), rows)
+        ctx.grads = [(hidden_grad, hidden.dtype), (weight_grad, weight.dtype)]
         ctx.mark_non_differentiable(nll)
         return nll.sum(), nll
 
     @staticmethod
-    def backward(ctx: Any, by_sum: Tensor, by_each: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+    def backward(ctx: Any, by_sum: Tensor, by_each: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of the sum, times that of what was made of it; they are used up."""
         if ctx.grads is None:
             raise RuntimeError("this loss has had its backward pass; compute it again for another one")
-        (by_hidden, by_weight), ctx.grads = ctx.grads, None
-        found = [None if grad is None else grad.mul_(by_sum).to(ctx.kind) for grad in (by_hidden, by_weight)]
-        return found[0], found[1], None, None, None
+        grads, ctx.grads = ctx.grads, None
+        found = [None if grad is None else grad.mul_(by_sum).to(kind) for grad, kind in grads]
+        return *found, None, None, None, None
+
+
+class _Buffers:
+    """Memory of one block, for all blocks: fresh memory costs as much as a pass over it.
+
+    Attributes:
+        raw: (R, V) logits in the products' type, then the gradient by them.
+        wide: (R, V) logits in float32; ``raw`` itself where that is float32.
+        chances: (R, V) float32.
+    """
+
+    def __init__(self, rows: int, weight: Tensor) -> None:
+        self.raw = weight.new_empty(rows, len(weight))
+        self.chances = torch.empty_like(self.raw, dtype=torch.float32)
+        self.wide = self.raw if self.raw.dtype == torch.float32 else torch.empty_like(self.chances)
 
 
 def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
@@ -103,21 +123,23 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
         total.add_(left @ right)
 
 
-def block_nll(raw: Tensor, targets: Tensor, softcap: float | None, gradient: bool) -> Block:
-    """Losses and gradient from logits, whose memory is used up."""
-    logits = raw.float()  # the product in the weights' type, the softmax in float32
+def block_nll(raw: Tensor, targets: Tensor, softcap: float | None, gradient: bool, buffers: _Buffers) -> Block:
+    """Losses of R rows of logits, and the gradient in their place."""
+    logits = buffers.wide[: len(raw)]
+    if logits.dtype != raw.dtype:
+        logits.copy_(raw)  # the product in the weights' type, the softmax in float32
     slope = None
     if softcap is not None:
         logits.div_(softcap).tanh_()
         slope = 1 - logits.square()
         logits.mul_(softcap)
     own = targets[:, None]
-    logits.sub_(logits.amax(1, keepdim=True))
-    chosen = logits.gather(1, own)
-    total = logits.exp_().sum(1, keepdim=True)
-    nll = (total.log() - chosen)[:, 0]
+    chances = torch.softmax(logits, 1, out=buffers.chances[: len(raw)])
+    # The largest logit's probability is one over the sum of all exponentials: no pass of our own for that sum.
+    ahead = logits.amax(1, keepdim=True) - logits.gather(1, own)
+    nll = (ahead - chances.amax(1, keepdim=True).log())[:, 0]
     if gradient:
-        logits.div_(total).scatter_add_(1, own, logits.new_full(own.shape, -1.0))
+        chances.scatter_add_(1, own, chances.new_full(own.shape, -1.0))
         if slope is not None:
-            logits.mul_(slope)
-    return Block(nll, logits)
+            chances.mul_(slope)
+    return Block(nll, chances if raw.dtype == chances.dtype else raw.copy_(chances))
