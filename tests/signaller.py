@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lightning import Callback
 
+from ptst_pl import InputError
 from ptst_pl.generation.answers_bar import AnswersBar
 from ptst_pl.judges import RefusalJudge
 
@@ -68,3 +69,12 @@ def looks(log: Path, step: int, rank: int = 0) -> int:
     """How often the tokens were looked at in the evaluation of a step."""
     told = dict(line.rsplit(": ", 1) for line in Path(f"{log}-{rank}").read_text().splitlines())
     return int(told.get(f"Safety at step {step}", 0))
+
+
+class FailingJudge(RefusalJudge):
+    def __init__(self) -> None:
+        super().__init__()
+        self.name = "failing"
+
+    def judge(self, generations):
+        raise InputError("this judge never works")

@@ -143,6 +143,7 @@ class TrainingCLI(LightningCLI):
             kwargs["logger"] = [board, *self._own_loggers()]
             checkpoints = Checkpoints(config["checkpoint_every_n_steps"], config["keep_checkpoints"])
             checkpoints.clock, self.safety.checkpoints = self.safety.clock, checkpoints
+            self.safety.config_text = self._parser("fit").dump(config, skip_none=False)
             self.signals = StopSignals(checkpoints)
             extra += [TimeShares(self.safety.clock), checkpoints, SaveModel(), self.signals]
             extra.append(HyperParameters(config.as_dict()))
@@ -232,6 +233,8 @@ class TrainingCLI(LightningCLI):
         if self.subcommand == "fit":
             stop: StopEarly = self.config_init["fit"]["stop"]
             stop.check(evaluation, bool(self.safety.every_n_steps or self.safety.every_n_epochs))
+            if stop.monitor is not None and self.safety.beside:
+                raise InputError("stop: with safety.beside a rate is known after its step; take one of them away")
             if not getattr(rank_zero_only, "rank", 0):
                 warn(self.config_init["fit"]["lints"], self.task, evaluation)
 

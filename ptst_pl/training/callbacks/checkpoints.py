@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning import __version__ as lightning_version
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from peft import PeftModel
@@ -215,6 +216,22 @@ class Checkpoints(Checkpoint):
             write_on_all_ranks(trainer, path)
         if trainer.is_global_zero:
             prune(folder, self.keep)
+
+
+def write_weights(trainer: Trainer, path: Path) -> None:
+    """A checkpoint to evaluate, not to go on from: the weights as they would be shipped now, and what the run is."""
+    tuner = trainer.lightning_module
+    assert isinstance(tuner, FineTuner)
+    found: dict[str, Any] = {
+        "pytorch-lightning_version": lightning_version,
+        "global_step": trainer.global_step,
+        "epoch": 0,
+    }
+    with tuner.defence.shipped(tuner.network):
+        found["state_dict"] = tuner.state_dict()
+        tuner.on_save_checkpoint(found)
+        found |= {"identity": identity_of(trainer), "defence": {}}
+        _write(found, path)
 
 
 def _validates_now(trainer: Trainer) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ from ptst_pl.suites import PromptSuite, load_suite, suite_spec
 from ptst_pl.suites.encodings import PLAIN, check_encodings, encoded, named
 from ptst_pl.tasks.base import Task
 from ptst_pl.templates import find_template
-from ptst_pl.training.callbacks.checkpoints import Checkpoints
+from ptst_pl.training.callbacks.beside import Beside, check_left
+from ptst_pl.training.callbacks.checkpoints import Checkpoints, write_weights
 from ptst_pl.training.callbacks.folder import run_folder
 from ptst_pl.training.callbacks.probe import Probe
 from ptst_pl.training.callbacks.publishing import publish
@@ -68,6 +70,8 @@ class SafetyCurve(Callback):
         at_start: False leaves out step 0, for runs of a model whose untrained answers another run has.
         drafts: check the last evaluation's answers before new ones are made, docs/performance.md; False makes every
             answer token by token. In bfloat16 rounding may then differ at near-ties.
+        beside: evaluate in a second process on spare cores or a spare GPU while the training goes on; the curve's
+            points are the same and come later, docs/watch.md.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class SafetyCurve(Callback):
         encodings: list[str] | None = None,
         probe: int | None = None,
         drafts: bool = True,
+        beside: bool = False,
     ) -> None:
         super().__init__()
         if every_n_steps is not None and every_n_epochs is not None:
@@ -114,6 +119,9 @@ class SafetyCurve(Callback):
         self.decoding, self.confidence, self.max_unscored = decoding or Decoding(), confidence, max_unscored
         self.every_n_steps, self.every_n_epochs = every_n_steps, every_n_epochs
         self.text_samples, self.active, self.at_start, self.drafts = text_samples, active, at_start, drafts
+        self.beside, self.config_text = beside, ""
+        self._beside: Beside | None = None
+        self.following = False  # this is the process beside a fit
         self.serving = build_serving(defence)
         self._served: list[Any] = []
         self.results_folder: Path | None = None
@@ -163,6 +171,21 @@ class SafetyCurve(Callback):
 
     # ---- when -------------------------------------------------------------------------------
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Find out what is spare before the model is loaded."""
+        if stage != "fit" or not self.active:
+            return
+        if not self.beside:
+            check_left(run_folder(trainer), self._results(trainer).steps())
+        else:
+            if trainer.world_size > 1:
+                raise InputError(
+                    f"safety.beside goes with one training process, and there are {trainer.world_size}: each of them "
+                    "answers its share in no time of its own; take safety.beside away"
+                )
+            self._beside = Beside(run_folder(trainer), self.config_text, trainer.strategy.root_device)
+            self._beside.start()
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Step 0 of a fresh run; a resumed run forgets what it recorded after its checkpoint."""
         assert isinstance(pl_module, FineTuner)
@@ -173,6 +196,8 @@ class SafetyCurve(Callback):
             results = self._results(trainer)
             results.forget_after(step)
             self._curves.forget(run_folder(trainer), step if step not in results.steps() else step + 1)
+        if self._beside is not None:
+            self._beside.go_on(step, self._results(trainer).steps())
         if self.at_start if step == 0 else self.due(trainer):
             self._evaluate_once(trainer, pl_module, step)
         self._last_step = step
@@ -189,9 +214,18 @@ class SafetyCurve(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The last point of the curve."""
-        if not self._evaluate_or_leave(trainer, pl_module) and self.checkpoints is not None:
+        if not self._evaluate_or_leave(trainer, pl_module, last=True) and self.checkpoints is not None:
             self.checkpoints.stop_at_end(trainer)
         self._curves.close()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """However the fit ended, no process is left."""
+        if self._beside is not None:
+            self._beside.stop()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """As ``teardown``."""
+        self.teardown(trainer, pl_module, "fit")
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Evaluate a checkpoint at its own step (pitfall F2), before any held-out loss."""
@@ -231,16 +265,20 @@ class SafetyCurve(Callback):
 
     def _journal(self, trainer: Trainer, results: ResultsFolder) -> Journal | None:
         """For ``test`` only: a fit's weights at a step may differ when the step is lived again."""
-        if self.results_folder is None:
+        if self.results_folder is None or self.following:
             return None
         name = f"answers-{trainer.global_rank}-of-{trainer.world_size}.jsonl"
         return Journal(results.path / name, self.key)
 
-    def _evaluate_or_leave(self, trainer: Trainer, pl_module: LightningModule) -> bool:
+    def _evaluate_or_leave(self, trainer: Trainer, pl_module: LightningModule, last: bool = False) -> bool:
         """``_evaluate_once`` in a fit; False where it was left because the fit is to stop. Nothing of it is kept."""
         step, stop = trainer.global_step, self.checkpoints
         try:
             self._evaluate_once(trainer, pl_module, step, stop)
+            if last and self._beside is not None and stop is not None:
+                with self.clock.during("generation"):
+                    self._beside.wait(0, stop.leaving)
+                self._beside.close()
         except Stopped:
             if trainer.is_global_zero:
                 log.warning("stopped during the evaluation at step %d; a resumed run repeats it first", step)
@@ -255,7 +293,11 @@ class SafetyCurve(Callback):
             return
         results = self._results(trainer)
         done = trainer.strategy.broadcast(step in results.steps())
-        if not done:
+        if not done and self._beside is not None:
+            with self.clock.during("other"):
+                leaving = stop.leaving if stop is not None else lambda: False
+                self._beside.hand_over(step, partial(write_weights, trainer), leaving)
+        elif not done:
             with self.clock.during("other"):
                 share = Share(trainer.global_rank, trainer.world_size, gather)
                 if stop is not None:
@@ -271,12 +313,12 @@ class SafetyCurve(Callback):
         generations = self._generations(trainer, pl_module.network, step, share, journal)
         # A judge that fails from the start is a mistake to be mended; later on it must not end the training.
         with self.clock.during("judging"):
-            verdicts = evaluation.judge(generations, share, tolerant=trainer.state.fn == "fit" and step > 0)
+            verdicts = evaluation.judge(generations, share, tolerant=self._in_fit(trainer) and step > 0)
         rates = evaluation.rates(verdicts) + self._capability_rates
         publish(trainer, verdicts, share, pl_module.device, self.max_unscored)
         if trainer.is_global_zero:
             # Drawn first: what is in the results is never evaluated, and so never drawn, again.
-            if trainer.state.fn == "fit":
+            if self._in_fit(trainer):
                 where = run_folder(trainer), str(results.meta["train_template"]), step
                 self._curves.draw(*where, rates)
                 self._curves.show(*where, generations, self.text_samples)
@@ -288,6 +330,9 @@ class SafetyCurve(Callback):
         trainer.strategy.barrier()
         if journal is not None:
             journal.close()
+
+    def _in_fit(self, trainer: Trainer) -> bool:
+        return self.following or trainer.state.fn == "fit"
 
     def _generations(
         self, trainer: Trainer, model: nn.Module, step: int, share: Share, journal: Journal | None
