@@ -110,7 +110,8 @@ def write_setting(name: str, folder: Path, options: argparse.Namespace) -> dict[
     setting = {
         "model": str(model), "config": str(folder / "fit.yaml"), "batch": BATCH, "steps": STEPS,
         "turns": options.turns + 1, "threads": options.threads, "dtype": "bfloat16" if options.lora else "float32",
-        "lora": options.lora, "bf16": options.lora or options.bf16, "encoded": [(row.input_ids, row.labels) for row in encoded],
+        "lora": options.lora, "bf16": options.lora or options.bf16,
+        "encoded": [(row.input_ids, row.labels) for row in encoded],
     }  # fmt: skip
     (folder / "fit.yaml").write_text(yaml.safe_dump(fit_config(template, folder, setting)))
     return setting

@@ -10,6 +10,7 @@ import torch
 from torch.nn import functional
 
 from ptst_pl.model.attention.kernels import in_one_call
+from ptst_pl.model.attention.rows import row_attention
 from ptst_pl.model.attention.segments import by_segment
 from ptst_pl.tokenization.batches import Segment, lay_out
 
@@ -67,3 +68,15 @@ def test_a_kernel_gives_what_sdpa_gives(monkeypatch, kernel, scaling, segments):
     found = in_one_call(kernel.split()[0], query, key, value, scaling, rows)
     expected = torch.cat(by_segment(query, key, value, rows, scaling, None, None, 0.0), 2).transpose(1, 2)
     torch.testing.assert_close(found, expected)
+
+
+def test_on_a_processor_autocast_leaves_attention_in_float32():
+    """Queries and keys come rotated in float32, values in bfloat16; PyTorch's own call would round all three."""
+    rows = lay_out(PREFIXED)
+    query, key, value = (torch.randn(1, 2, rows.tokens, 16) for _ in range(3))
+    value = value.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        found, _ = row_attention(torch.nn.Identity(), query, key, value, None, rows=rows)
+    exact, _ = row_attention(torch.nn.Identity(), query, key, value.float(), None, rows=rows)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, exact)

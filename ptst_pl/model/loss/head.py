@@ -6,25 +6,15 @@ forward pass: memory is that of one block, and nothing is computed twice.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 # Bytes of one block's logits in float32, by device. Large enough for full matrix products, small beside the model.
 BLOCK_BYTES = {"cpu": 32 << 20, "cuda": 1 << 28}
-
-
-class Block(NamedTuple):
-    """Results of one block of R positions.
-
-    Attributes:
-        nll: (R,) float32.
-        by_logits: (R, V) in the logits' type, the gradient of the summed loss by them, if it was asked for.
-    """
-
-    nll: Tensor
-    by_logits: Tensor
+# A block's softmax is made in so many parts: on a processor each stays in its cache, and float32 is held of one only.
+PARTS = 8
 
 
 def rows_per_block(vocabulary: int, device: torch.device) -> int:
@@ -80,12 +70,12 @@ class _HeadLoss(torch.autograd.Function):
             part = slice(start, start + size)
             rows = states[part]
             logits = torch.mm(rows, matrix.t(), out=buffers.raw[: len(rows)])
-            block = block_nll(logits, targets[part], softcap, by_hidden or by_weight, buffers)
-            nll[part] = block.nll
+            nll[part] = block_nll(logits, targets[part], softcap, by_hidden or by_weight, buffers)
+            by_logits = logits  # by now
             if hidden_grad is not None:
-                torch.mm(block.by_logits, matrix, out=hidden_grad[part])
+                torch.mm(by_logits, matrix, out=hidden_grad[part])
             if weight_grad is not None:
-                _add_product(weight_grad, block.by_logits.t(), rows)
+                _add_product(weight_grad, by_logits.t(), rows)
         ctx.grads = [(hidden_grad, hidden.dtype), (weight_grad, weight.dtype)]
         ctx.mark_non_differentiable(nll)
         return nll.sum(), nll
@@ -105,13 +95,13 @@ class _Buffers:
 
     Attributes:
         raw: (R, V) logits in the products' type, then the gradient by them.
-        wide: (R, V) logits in float32; ``raw`` itself where that is float32.
-        chances: (R, V) float32.
+        wide: (r, V) some rows' logits in float32; ``raw`` itself where that is float32.
+        chances: (r, V) the same rows' probabilities in float32.
     """
 
     def __init__(self, rows: int, weight: Tensor) -> None:
         self.raw = weight.new_empty(rows, len(weight))
-        self.chances = torch.empty_like(self.raw, dtype=torch.float32)
+        self.chances = torch.empty_like(self.raw[: -(-rows // PARTS)], dtype=torch.float32)
         self.wide = self.raw if self.raw.dtype == torch.float32 else torch.empty_like(self.chances)
 
 
@@ -119,27 +109,31 @@ def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
     """Add a matrix product to a float32 sum."""
     if left.dtype == total.dtype:
         total.addmm_(left, right)
-    else:
-        total.add_(left @ right)
+        return
+    # In parts: of each operand in another type PyTorch makes a copy, and a small one needs no fresh memory.
+    for part, product in zip(torch.split(total, 4096), torch.split(left @ right, 4096), strict=True):
+        part.add_(product)
 
 
-def block_nll(raw: Tensor, targets: Tensor, softcap: float | None, gradient: bool, buffers: _Buffers) -> Block:
-    """Losses of R rows of logits, and the gradient in their place."""
-    logits = buffers.wide[: len(raw)]
-    if logits.dtype != raw.dtype:
-        logits.copy_(raw)  # the product in the weights' type, the softmax in float32
+def block_nll(raw: Tensor, targets: Tensor, softcap: float | None, gradient: bool, buffers: _Buffers) -> Tensor:
+    """(R,) float32 losses of R rows of logits; the gradient of their sum takes the logits' place if it is asked for."""
+    size = len(buffers.chances)
+    parts = zip(torch.split(raw, size), torch.split(targets, size), strict=True)
+    return torch.cat([_rows_nll(rows, own[:, None], softcap, gradient, buffers) for rows, own in parts])
+
+
+def _rows_nll(raw: Tensor, own: Tensor, softcap: float | None, gradient: bool, buffers: _Buffers) -> Tensor:
+    logits = raw if raw.dtype == torch.float32 else buffers.wide[: len(raw)].copy_(raw)
     slope = None
     if softcap is not None:
         logits.div_(softcap).tanh_()
         slope = 1 - logits.square()
         logits.mul_(softcap)
-    own = targets[:, None]
     chances = torch.softmax(logits, 1, out=buffers.chances[: len(raw)])
     # The largest logit's probability is one over the sum of all exponentials: no pass of our own for that sum.
     ahead = logits.amax(1, keepdim=True) - logits.gather(1, own)
     nll = (ahead - chances.amax(1, keepdim=True).log())[:, 0]
     if gradient:
         chances.scatter_add_(1, own, chances.new_full(own.shape, -1.0))
-        if slope is not None:
-            chances.mul_(slope)
-    return Block(nll, chances if raw.dtype == chances.dtype else raw.copy_(chances))
+        raw.copy_(chances if slope is None else chances.mul_(slope))
+    return nll
