@@ -119,7 +119,10 @@ def test_a_process_that_ends_is_one_line_with_its_reason(world: World):
     ("options", "said"),
     [
         (("--stop.monitor", "asr/refusal-judge/fruit/text:vanilla", "--stop.above", "0.5"), "known after its step"),
-        (("--trainer.devices", "2", "--trainer.strategy", "ddp"), "goes with one training process, and there are 2"),
+        (
+            ("--trainer.devices", "2", "--trainer.strategy", "ddp"),
+            "goes with one training process, and there are 2",
+        ),
     ],
     ids=["stop", "two processes"],
 )

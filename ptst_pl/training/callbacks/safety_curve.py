@@ -10,23 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
-from torch import nn
 
 from ptst_pl import InputError, __version__
-from ptst_pl.defences.serving import Served, build_serving
+from ptst_pl.defences.serving import build_serving
 from ptst_pl.evaluation.capability import NAME as CAPABILITY
-from ptst_pl.evaluation.capability import capability_spec, measure, record_of
+from ptst_pl.evaluation.capability import capability_spec, record_of
 from ptst_pl.evaluation.evaluate import Evaluation, Share, Stopped
-from ptst_pl.generation import Decoding, release
-from ptst_pl.generation.answers_bar import AnswersBar
+from ptst_pl.generation import Decoding
 from ptst_pl.judges.base import MAX_UNSCORED
 from ptst_pl.judges.build import build_judge
 from ptst_pl.judges.suites_of import check_named
 from ptst_pl.model.ranks import gather
-from ptst_pl.model.rounded import rounded
-from ptst_pl.model.sharding import check_room, computing_type, gathered
+from ptst_pl.model.sharding import check_room, computing_type
 from ptst_pl.results.journal import Journal
-from ptst_pl.results.records import Generation, ResultsFolder
+from ptst_pl.results.records import ResultsFolder
 from ptst_pl.suites import PromptSuite, load_suite, suite_spec
 from ptst_pl.suites.encodings import PLAIN, check_encodings, encoded, named
 from ptst_pl.tasks.base import Task
@@ -34,8 +31,7 @@ from ptst_pl.templates import find_template
 from ptst_pl.training.callbacks.beside import Beside, check_left
 from ptst_pl.training.callbacks.checkpoints import Checkpoints, write_weights
 from ptst_pl.training.callbacks.folder import run_folder
-from ptst_pl.training.callbacks.probe import Probe
-from ptst_pl.training.callbacks.publishing import publish
+from ptst_pl.training.callbacks.measuring import Measuring
 from ptst_pl.training.callbacks.run_identity import identity_of
 from ptst_pl.training.callbacks.tensorboard import Curves
 from ptst_pl.training.callbacks.times import Clock
@@ -106,12 +102,10 @@ class SafetyCurve(Callback):
         self.template_names = templates
         self.suite_specs = [suite_spec(suite) for suite in suites if suite.get("name") != CAPABILITY]
         self.capabilities = [capability_spec(suite) for suite in suites if suite.get("name") == CAPABILITY]
-        self._capability_rates: list[dict[str, Any]] = []
         self.judges = [build_judge(judge) for judge in judges or self._usual_judges()]
         if probe is not None and probe < 2:
             raise InputError(f"safety: probe is {probe}, expected 2 or more prompts of each kind, or nothing")
-        self.probe, self._probed = probe, list[Any]()
-        self._probe: Probe | None = None
+        self.probe = probe
         self.encodings = encodings or [PLAIN]
         check_encodings(self.encodings)
         names = {named(spec.name, way): str(spec.measures) for spec in self.suite_specs for way in self.encodings}
@@ -123,7 +117,6 @@ class SafetyCurve(Callback):
         self._beside: Beside | None = None
         self.following = False  # this is the process beside a fit
         self.serving = build_serving(defence)
-        self._served: list[Any] = []
         self.results_folder: Path | None = None
         self.clock = Clock()
         # Of a fit: who is asked to stop. An evaluation between two steps or behind the last one is left for it.
@@ -173,18 +166,19 @@ class SafetyCurve(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Find out what is spare before the model is loaded."""
-        if stage != "fit" or not self.active:
+        if stage != "fit" or not self.active or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
+        run = run_folder(trainer)
         if not self.beside:
-            check_left(run_folder(trainer), self._results(trainer).steps())
-        else:
-            if trainer.world_size > 1:
-                raise InputError(
-                    f"safety.beside goes with one training process, and there are {trainer.world_size}: each of them "
-                    "answers its share in no time of its own; take safety.beside away"
-                )
-            self._beside = Beside(run_folder(trainer), self.config_text, trainer.strategy.root_device)
-            self._beside.start()
+            check_left(run, ResultsFolder(run / "safety").steps())
+            return
+        if trainer.world_size > 1:
+            raise InputError(
+                f"safety.beside goes with one training process, and there are {trainer.world_size}, which share the "
+                "answers; take safety.beside away"
+            )
+        self._beside = Beside(run, self.config_text, trainer.strategy.root_device)
+        self._beside.start()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Step 0 of a fresh run; a resumed run forgets what it recorded after its checkpoint."""
@@ -275,9 +269,9 @@ class SafetyCurve(Callback):
         step, stop = trainer.global_step, self.checkpoints
         try:
             self._evaluate_once(trainer, pl_module, step, stop)
-            if last and self._beside is not None and stop is not None:
+            if last and self._beside is not None:
                 with self.clock.during("generation"):
-                    self._beside.wait(0, stop.leaving)
+                    self._beside.wait(0, self._leaving)
                 self._beside.close()
         except Stopped:
             if trainer.is_global_zero:
@@ -292,92 +286,27 @@ class SafetyCurve(Callback):
         if not self.active or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         results = self._results(trainer)
-        done = trainer.strategy.broadcast(step in results.steps())
-        if not done and self._beside is not None:
-            with self.clock.during("other"):
-                leaving = stop.leaving if stop is not None else lambda: False
-                self._beside.hand_over(step, partial(write_weights, trainer), leaving)
-        elif not done:
-            with self.clock.during("other"):
-                share = Share(trainer.global_rank, trainer.world_size, gather)
-                if stop is not None:
-                    share = replace(share, leaving=stop.leaving, vote=stop.vote.any)
-                self._evaluate(trainer, pl_module, step, results, share)
+        if trainer.strategy.broadcast(step in results.steps()):
+            return
+        with self.clock.during("other"):
+            if self._beside is not None:
+                self._beside.hand_over(step, partial(write_weights, trainer), self._leaving)
+                return
+            share = Share(trainer.global_rank, trainer.world_size, gather)
+            if stop is not None:
+                share = replace(share, leaving=stop.leaving, vote=stop.vote.any)
+            journal = self._journal(trainer, results)
+            self._measuring(trainer).run(trainer, step, share, partial(self._results, trainer), journal)
 
-    def _evaluate(
-        self, trainer: Trainer, pl_module: LightningModule, step: int, results: ResultsFolder, share: Share
-    ) -> None:
-        assert isinstance(pl_module, FineTuner)
+    def _measuring(self, trainer: Trainer) -> Measuring:
+        draws = self.following or trainer.state.fn == "fit"
         evaluation = self.prepare(trainer.datamodule)  # type: ignore[attr-defined]
-        journal = self._journal(trainer, results)
-        generations = self._generations(trainer, pl_module.network, step, share, journal)
-        # A judge that fails from the start is a mistake to be mended; later on it must not end the training.
-        with self.clock.during("judging"):
-            verdicts = evaluation.judge(generations, share, tolerant=self._in_fit(trainer) and step > 0)
-        rates = evaluation.rates(verdicts) + self._capability_rates
-        publish(trainer, verdicts, share, pl_module.device, self.max_unscored)
-        if trainer.is_global_zero:
-            # Drawn first: what is in the results is never evaluated, and so never drawn, again.
-            if self._in_fit(trainer):
-                where = run_folder(trainer), str(results.meta["train_template"]), step
-                self._curves.draw(*where, rates)
-                self._curves.show(*where, generations, self.text_samples)
-                self._curves.look(*where, self._probed)
-            results = self._results(trainer)  # which names the backend, now that it is known
-            results.add(generations, verdicts, rates, step, self._served)
-            if self._probe is not None:
-                self._probe.write(self._probed)
-        trainer.strategy.barrier()
-        if journal is not None:
-            journal.close()
+        return Measuring(
+            evaluation, self.capabilities, self.probe, self.text_samples, self.clock, self._curves, draws
+        )  # fmt: skip
 
-    def _in_fit(self, trainer: Trainer) -> bool:
-        return self.following or trainer.state.fn == "fit"
-
-    def _generations(
-        self, trainer: Trainer, model: nn.Module, step: int, share: Share, journal: Journal | None
-    ) -> list[Generation]:
-        evaluation = self.prepare(trainer.datamodule)  # type: ignore[attr-defined]
-        tuner = trainer.lightning_module
-        assert isinstance(tuner, FineTuner)
-        quiet = not trainer.is_global_zero or trainer.progress_bar_callback is None
-        mine = -(-evaluation.size // trainer.world_size)
-        with (
-            self.clock.during("generation"),
-            AnswersBar(mine, f"Safety at step {step}", quiet) as bar,
-            trainer.precision_plugin.forward_context(),
-            tuner.defence.shipped(model),
-            gathered(model),
-            rounded(model, str(trainer.precision)),
-        ):
-            found = evaluation.answers(model, step, share, bar.done, journal, bar.made)
-            shown: list[Generation] = []
-            if evaluation.serving is not None:
-                own = trainer.datamodule.own_templates  # type: ignore[attr-defined]
-                served = Served(model, evaluation.used, tuner.aligned, evaluation.encoder, own)
-                with self.clock.during("serving"):
-                    shown, self._served = evaluation.defended(found, served, share)
-            self._capability_rates = self._capability(trainer, model, step, evaluation)
-            if self.probe and trainer.is_global_zero:
-                pad, folder = evaluation.encoder.pad_id, self._results(trainer).path
-                self._probe = Probe(folder, self.probe)
-                self._probed = self._probe.look(model, evaluation.cells, pad, step)
-        if trainer.state.fn == "fit" and next(model.parameters()).is_cuda:
-            release(model)
-        return [one.record for one in found] + shown
-
-    def _capability(
-        self, trainer: Trainer, model: nn.Module, step: int, evaluation: Evaluation
-    ) -> list[dict[str, Any]]:
-        """Records of lm-eval's tasks under every template; the first process asks, the others wait."""
-        found: list[dict[str, Any]] = []
-        if self.capabilities and trainer.is_global_zero:
-            for template in dict.fromkeys(cell.template for cell in evaluation.cells):
-                for spec in self.capabilities:
-                    found += measure(model, evaluation.encoder, template, spec, step, self.confidence)
-        if self.capabilities:
-            trainer.strategy.barrier()
-        return found
+    def _leaving(self) -> bool:
+        return self.checkpoints is not None and self.checkpoints.leaving()
 
 
 def versions() -> dict[str, str]:
