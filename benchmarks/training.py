@@ -3,9 +3,9 @@
     python benchmarks/training.py [--data FOLDER] [--only SETTING ...] [--turns 3] [--quick]
 
 A Llama of 6 layers and width 256 (at 49,152 words SmolLM2-135M's shape: 30 layers, width 576, tied head; with --shape
-7b Llama-2-7B's), 24 rows in steps of 8, AdamW, full fine-tuning in float32, with --bf16 all loops under bf16-mixed. Every loop lives in a process of its own
-(``loops.py``) with the same rows, threads and allocator settings, and they take turns: one turn each, then the next.
-Medians are shown.
+7b Llama-2-7B's), 24 rows in steps of 8, AdamW, full fine-tuning in float32, or with --bf16 all loops under bf16-mixed.
+Every loop lives in a process of its own (``loops.py``) with the same rows, threads and allocator settings, and they
+take turns: one turn each, then the next. Medians are shown.
 FOLDER holds gsm8k/train.jsonl, chatdoctor/chatdoctor5k.json and tokenizers/...; without it the tiny lab's
 word problems and the smoke tokenizer stand in for them. Writes the section ``train`` of ``latest.json``.
 """

@@ -15,6 +15,18 @@ from ptst_pl.training.command import run_cli
 from ptst_pl.training.lightning_cli import TrainingCLI
 
 DONE = "done"
+# Of the fit's config, what is not for one process that evaluates.
+INSTEAD = {
+    "ckpt_path": "null",
+    "held_out_loss": "false",
+    "safety.beside": "false",
+    "trainer.devices": "1",
+    "trainer.num_nodes": "1",
+    "trainer.strategy": "auto",
+    "trainer.logger": "null",
+    "trainer.callbacks": "null",
+    "trainer.enable_progress_bar": "false",
+}
 
 
 class Follower(TrainingCLI):
@@ -36,9 +48,9 @@ class Follower(TrainingCLI):
 
 def main() -> None:
     """Follow with the config that is named on the command line."""
-    flags = ["--ckpt_path=null", "--trainer.devices=1", "--trainer.enable_progress_bar=false", "--trainer.logger=null"]
+    flags = [f"--{key}={value}" for key, value in INSTEAD.items()]
     try:
-        run_cli(["test", "--config", sys.argv[1], "--safety.beside=false", *flags], Follower)
+        run_cli(["test", "--config", sys.argv[1], *flags], Follower)
     except InputError as error:
         sys.exit(f"ptst_pl: error: {' '.join(str(error).split())}")
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import queue
 import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -19,8 +20,10 @@ from ptst_pl import InputError
 from ptst_pl.evaluation.evaluate import Stopped
 from ptst_pl.results.records import write_atomically, write_text
 
+log = logging.getLogger(__name__)
 # Weights that may wait to be evaluated: as many lie on the disk at a time.
 WAITING = 4
+LOG = "log.txt"
 OTHER_RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "SLURM_", "TORCHELASTIC_")
 
 
@@ -47,26 +50,33 @@ class Beside:
         """Start the process, which loads the model as the fit does."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_text(self.folder / "fit.yaml", self._config)
-        with (self.folder / "log.txt").open("w") as log:
+        with (self.folder / LOG).open("w") as told:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "ptst_pl.training.follower", str(self.folder / "fit.yaml")],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=self.environment,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=told, text=True, env=self.environment,
                 start_new_session=True,  # Ctrl-C is for the fit, which ends it in order
             )  # fmt: skip
         threading.Thread(target=self._listen, args=(self._process.stdout,), daemon=True).start()
 
-    def go_on(self, step: int, done: set[int]) -> None:
-        """Hand over the weights that an earlier life of the run has left.
+    def left(self, step: int, done: set[int]) -> list[int]:
+        """Steps whose weights an earlier life of the run has left; what else lies there is deleted.
 
         Args:
             step: what the run goes on from; weights of later steps are of a future that was given up.
             done: steps whose evaluation is in the results.
         """
+        found = []
         for file in sorted(self.folder.glob("step-*.ckpt")):
             if _step(file) > step or _step(file) in done:
                 file.unlink()
             else:
-                self._tell(file)
+                found.append(_step(file))
+        return found
+
+    def go_on(self, steps: Sequence[int]) -> None:
+        """Hand over what was left."""
+        for step in steps:
+            self._tell(self._file(step))
 
     def hand_over(self, step: int, write: Callable[[Path], None], leaving: Callable[[], bool]) -> None:
         """Have the weights of a step evaluated; waits where too many wait already.
@@ -81,7 +91,7 @@ class Beside:
             Stopped: the fit is to stop, and this step's weights are not handed over.
         """
         self.wait(WAITING - 1, leaving)
-        file = self.folder / f"step-{step:06d}.ckpt"
+        file = self._file(step)
         if file not in self._waiting:
             write_atomically(file, write)
             self._tell(file)
@@ -106,6 +116,9 @@ class Beside:
             self._process.wait()
             self._process = None
 
+    def _file(self, step: int) -> Path:
+        return self.folder / f"step-{step:06d}.ckpt"
+
     def _tell(self, file: Path) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
@@ -125,15 +138,16 @@ class Beside:
             raise InputError(self._why())
         if line.startswith("done "):
             step = int(line.split()[1])
+            log.info("safety at step %d: evaluated beside the training, %d more wait", step, len(self._waiting) - 1)
             for file in [file for file in self._waiting if _step(file) == step]:
                 self._waiting.remove(file)
                 file.unlink()
 
     def _why(self) -> str:
-        log = self.folder / "log.txt"
-        lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        file = self.folder / LOG
+        lines = [line for line in file.read_text(errors="replace").splitlines() if line.strip()]
         said = lines[-1].removeprefix("ptst_pl: error: ") if lines else "it said nothing"
-        return f"safety.beside: the process that evaluates has ended: {said} (all that it said is in {log})"
+        return f"safety.beside: the process that evaluates has ended: {said} (all that it said is in {file})"
 
 
 def check_left(run: Path, done: set[int]) -> None:

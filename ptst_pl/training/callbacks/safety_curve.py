@@ -21,7 +21,7 @@ from ptst_pl.judges.base import MAX_UNSCORED
 from ptst_pl.judges.build import build_judge
 from ptst_pl.judges.suites_of import check_named
 from ptst_pl.model.ranks import gather
-from ptst_pl.model.sharding import check_room, computing_type
+from ptst_pl.model.sharding import check_room, computing_type, is_sharded
 from ptst_pl.results.journal import Journal
 from ptst_pl.results.records import ResultsFolder
 from ptst_pl.suites import PromptSuite, load_suite, suite_spec
@@ -185,13 +185,18 @@ class SafetyCurve(Callback):
         assert isinstance(pl_module, FineTuner)
         if self.active:
             check_room(pl_module.network, computing_type(str(trainer.precision)), pl_module.device)
-        step = trainer.global_step
+        step, left = trainer.global_step, list[int]()
+        if self._beside is not None and is_sharded(pl_module.network):
+            raise InputError("safety.beside needs whole weights, and these are sharded; take one of the two away")
         if trainer.is_global_zero and self.active and step:
             results = self._results(trainer)
             results.forget_after(step)
-            self._curves.forget(run_folder(trainer), step if step not in results.steps() else step + 1)
+            done = results.steps()
+            left = [] if self._beside is None else self._beside.left(step, done)
+            # Before anything is drawn anew. What is left may have been drawn, and not stored.
+            self._curves.forget(run_folder(trainer), min([*left, step if step not in done else step + 1]))
         if self._beside is not None:
-            self._beside.go_on(step, self._results(trainer).steps())
+            self._beside.go_on(left)
         if self.at_start if step == 0 else self.due(trainer):
             self._evaluate_once(trainer, pl_module, step)
         self._last_step = step
