@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopKLogitsWarper
 
 from ptst_pl.generation.decoding import Decoding
+from ptst_pl.generation.engine.nucleus import NucleusWarper
 
 Choose = Callable[[Tensor, Tensor | None], Tensor]
 _BLOCK = 128
@@ -41,7 +42,7 @@ def warpers(decoding: Decoding) -> LogitsProcessorList:
     if decoding.top_k:
         found.append(TopKLogitsWarper(decoding.top_k))
     if decoding.top_p < 1:
-        found.append(TopPLogitsWarper(decoding.top_p))
+        found.append(NucleusWarper(decoding.top_p))
     return found
 
 
