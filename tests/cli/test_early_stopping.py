@@ -112,11 +112,11 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("flags", "message"), MISTAKES, ids=[message for _, message in MISTAKES])
 def test_a_mistake_is_one_line_before_anything_is_made(world: World, flags: tuple[str, ...], message: str):
-    refused = world.start("fit", "--name", "mistaken", *OPTIONS, *flags).wait()
+    refused = world.start("fit", "--name", "mistaken-stop", *OPTIONS, *flags).wait()
     assert refused.status == 2
     assert message in refused.err.splitlines()[-1]
     assert "Traceback" not in refused.err
-    assert not (world.folder / "runs/mistaken").exists()
+    assert not (world.folder / "runs/mistaken-stop").exists()
 
 
 # ---- the rule alone ---------------------------------------------------------------------------
