@@ -11,10 +11,10 @@ from pathlib import Path
 
 from ptst_pl import InputError
 from ptst_pl.defences import Defence
+from ptst_pl.training.callbacks.beside import DONE
 from ptst_pl.training.command import run_cli
 from ptst_pl.training.lightning_cli import TrainingCLI
 
-DONE = "done"
 # Of the fit's config, what is not for one process that evaluates.
 INSTEAD = {
     "ckpt_path": "null",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
+import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -40,6 +41,7 @@ from ptst_pl.training.callbacks import (
     StopSignals,
     TimeShares,
 )
+from ptst_pl.training.callbacks.beside import spare
 from ptst_pl.training.defended import defend
 from ptst_pl.training.finetuner import FineTuner
 from ptst_pl.training.launch import SlurmTasks, check_processes
@@ -235,6 +237,9 @@ class TrainingCLI(LightningCLI):
             stop.check(evaluation, bool(self.safety.every_n_steps or self.safety.every_n_epochs))
             if stop.monitor is not None and self.safety.beside:
                 raise InputError("stop: with safety.beside a rate is known after its step; take one of them away")
+            if self.safety.active and self.safety.beside:
+                on_gpu = config["trainer"]["accelerator"] != "cpu" and torch.cuda.is_available()
+                spare(torch.device("cuda" if on_gpu else "cpu"))
             if not getattr(rank_zero_only, "rank", 0):
                 warn(self.config_init["fit"]["lints"], self.task, evaluation)
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 import torch
 from killing import assert_nothing_to_see, kill_at
-from training_fixtures import World, assert_same, curve, lines, weights
+from training_fixtures import World, assert_same, curve, lines, run_child, weights
 
 from ptst_pl import InputError
 from ptst_pl.training.callbacks import beside
@@ -136,10 +136,22 @@ def test_what_it_cannot_do_is_refused_before_a_model_is_loaded(world: World, opt
     assert "model" not in ended.err.partition(said)[0].splitlines()[0]
 
 
+def on_one_core(*arguments) -> None:
+    os.sched_getaffinity = lambda process: {0}
+    run_child(*arguments)
+
+
+def test_on_one_core_it_is_refused_before_anything_is_made(world: World):
+    ended = world.start("fit", "--name", "one-core", *BESIDE, main=on_one_core).wait()
+    assert ended.status == 2
+    assert "of 1, the training uses 1; take safety.beside away" in ended.err
+    assert not (world.folder / "runs/one-core").exists()
+
+
 def test_without_a_spare_core_it_is_refused(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1}, raising=False)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    with pytest.raises(InputError, match="2 cores, and the training uses 2 threads; set OMP_NUM_THREADS to 1 or less"):
+    with pytest.raises(InputError, match="of 2, the training uses 2; set OMP_NUM_THREADS to 1 or less, or take"):
         beside.Beside(Path("run"), "", torch.device("cpu"))
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     monkeypatch.setenv("RANK", "0")

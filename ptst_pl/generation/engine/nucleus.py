@@ -11,7 +11,7 @@ MOST, MARGIN = 512, 1e-5
 
 
 class NucleusWarper(TopPLogitsWarper):
-    """transformers' top-p, which sorts every row; on a processor, the largest 512 are found in a seventh of the time.
+    """transformers' top-p, which sorts every row; on a processor, to find the largest 512 takes far less.
 
     A row that they do not settle (a flat distribution, a cut near the bound or between equal logits) is sorted, and so
     is every row on a GPU, which sorts fast and must not be waited for.

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 # Weights that may wait to be evaluated: as many lie on the disk at a time.
 WAITING = 4
 LOG = "log.txt"
+DONE = "done"  # begins a line of the process, with the step
 OTHER_RANKS = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "WORLD_SIZE", "SLURM_", "TORCHELASTIC_")
 
 
@@ -41,7 +42,7 @@ class Beside:
 
     def __init__(self, run: Path, config: str, device: torch.device) -> None:
         self.folder, self._config = run / "beside", config
-        self.environment = _environment(device)
+        self.environment = spare(device)
         self._process: subprocess.Popen[str] | None = None
         self._waiting: list[Path] = []
         self._said: queue.Queue[str] = queue.Queue()
@@ -136,7 +137,7 @@ class Beside:
         """A line of the process: it has evaluated a step, or ended."""
         if not line:
             raise InputError(self._why())
-        if line.startswith("done "):
+        if line.split()[:1] == [DONE]:
             step = int(line.split()[1])
             log.info("safety at step %d: evaluated beside the training, %d more wait", step, len(self._waiting) - 1)
             for file in [file for file in self._waiting if _step(file) == step]:
@@ -147,7 +148,10 @@ class Beside:
         file = self.folder / LOG
         lines = [line for line in file.read_text(errors="replace").splitlines() if line.strip()]
         said = lines[-1].removeprefix("ptst_pl: error: ") if lines else "it said nothing"
-        return f"safety.beside: the process that evaluates has ended: {said} (all that it said is in {file})"
+        return (
+            f"safety.beside: the process that evaluates has ended: {said} (all that it said is in {file}); mend it, "
+            "and go on with --ckpt_path last"
+        )
 
 
 def check_left(run: Path, done: set[int]) -> None:
@@ -169,8 +173,8 @@ def _step(file: Path) -> int:
     return int(file.stem.removeprefix("step-"))
 
 
-def _environment(device: torch.device) -> dict[str, str]:
-    """Of a process that takes nothing from the training.
+def spare(device: torch.device) -> dict[str, str]:
+    """The environment of a process that takes nothing from the training on ``device``.
 
     Raises:
         InputError: nothing is spare.
@@ -189,8 +193,9 @@ def _environment(device: torch.device) -> dict[str, str]:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     used = torch.get_num_threads()
     if cores <= used:
+        advice = f"set OMP_NUM_THREADS to {cores - 1} or less, or " if cores > 1 else ""
         raise InputError(
-            f"safety.beside needs a core that does not train: {cores} cores, and the training uses {used} threads; "
-            f"set OMP_NUM_THREADS to {max(1, cores - 1)} or less, or take safety.beside away"
+            f"safety.beside needs a core that does not train: of {cores}, the training uses {used}; "
+            f"{advice}take safety.beside away"
         )
     return found | {"OMP_NUM_THREADS": str(cores - used)}

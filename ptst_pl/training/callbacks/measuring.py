@@ -54,7 +54,7 @@ class Measuring:
         text_samples: answers per template and suite to show in TensorBoard as text.
         clock: what generation and judging are counted with.
         curves: TensorBoard's.
-        draws: whether the points are drawn; else they are results alone.
+        in_fit: whether the points belong to a fit's curve: drawn, and no judge that fails later on ends it.
     """
 
     evaluation: Evaluation
@@ -63,7 +63,7 @@ class Measuring:
     text_samples: int
     clock: Clock
     curves: Curves
-    draws: bool = False
+    in_fit: bool = False
 
     def run(
         self,
@@ -91,13 +91,13 @@ class Measuring:
         found = self._found(trainer, tuner, step, share, looker, journal)
         # A judge that fails from the start is a mistake to be mended; later on it must not end the training.
         with self.clock.during("judging"):
-            verdicts = self.evaluation.judge(found.generations, share, tolerant=self.draws and step > 0)
+            verdicts = self.evaluation.judge(found.generations, share, tolerant=self.in_fit and step > 0)
         rates = self.evaluation.rates(verdicts) + found.capability
         publish(trainer, verdicts, share, tuner.device, self.evaluation.max_unscored)
         if trainer.is_global_zero:
             folder = results()  # which names the backend, now that it is known
             # Drawn first: what is in the results is never evaluated, and so never drawn, again.
-            if self.draws:
+            if self.in_fit:
                 where = run_folder(trainer), str(folder.meta["train_template"]), step
                 self.curves.draw(*where, rates)
                 self.curves.show(*where, found.generations, self.text_samples)

@@ -304,10 +304,10 @@ class SafetyCurve(Callback):
             self._measuring(trainer).run(trainer, step, share, partial(self._results, trainer), journal)
 
     def _measuring(self, trainer: Trainer) -> Measuring:
-        draws = self.following or trainer.state.fn == "fit"
+        in_fit = self.following or trainer.state.fn == "fit"
         evaluation = self.prepare(trainer.datamodule)  # type: ignore[attr-defined]
         return Measuring(
-            evaluation, self.capabilities, self.probe, self.text_samples, self.clock, self._curves, draws
+            evaluation, self.capabilities, self.probe, self.text_samples, self.clock, self._curves, in_fit
         )  # fmt: skip
 
     def _leaving(self) -> bool:
